@@ -1,0 +1,100 @@
+"""The effective configuration as one tree of frozen values.
+
+Field names are the TOML keys. Defaults here are the product's defaults; ``schema.json`` beside
+this file says what each key may hold and is what validates a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    host: str = "127.0.0.1"
+    port: int = 8082
+    api_key: str = ""
+    max_body_mb: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """``context_limit`` 0 means the model's own window; sampling ``None``: the model's own."""
+
+    default: str = ""
+    small: str = ""
+    context_limit: int = 0
+    max_output_tokens: int = 0
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceSettings:
+    """Intervals in seconds, chunks in tokens; ``stream_chunk_size`` tokens per delta."""
+
+    keepalive_interval: float = 5.0
+    progress_interval: float = 3.0
+    stream_chunk_size: int = 1
+    prefill_chunk: int = 512
+    max_running: int = 8
+    max_waiting: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """``memory_gb`` 0 means a quarter of the machine's memory."""
+
+    l1: bool = True
+    memory_gb: float = 0.0
+    echo: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    type: Literal["mlx", "scripted"] = "mlx"
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """``disabled_rules`` names canonical-form rules that stay off."""
+
+    disabled_rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """``level`` 0 quiet … 3 everything; ``bodies`` stores messages; ``retention_days`` 0 keeps."""
+
+    level: int = 1
+    traces: bool = False
+    stream_log: bool = False
+    bodies: bool = True
+    retention_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class UiSettings:
+    theme: str = "anyclaude-dark"
+    keymap: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything, plus the data folder (``--db`` moves the database alone)."""
+
+    data_dir: Path
+    db: Path
+    server: ServerSettings = ServerSettings()
+    model: ModelSettings = ModelSettings()
+    performance: PerformanceSettings = PerformanceSettings()
+    cache: CacheSettings = CacheSettings()
+    backends: tuple[tuple[str, BackendSettings], ...] = (("mlx", BackendSettings()),)
+    prompt: PromptSettings = PromptSettings()
+    log: LogSettings = LogSettings()
+    ui: UiSettings = UiSettings()
+    sources: tuple[tuple[str, str], ...] = field(default_factory=tuple)

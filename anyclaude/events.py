@@ -1,0 +1,296 @@
+"""What happens, as values, and the bus that carries them.
+
+Publishing is synchronous and never waits. Each subscriber owns a bounded queue: when it is
+full, the oldest *droppable* event (token ticks, progress, vitals) makes room; lifecycle events
+are never dropped. The bus belongs to the event loop; other threads hand events over with
+``loop.call_soon_threadsafe(bus.publish, event)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, TypeAlias, cast
+
+from anyclaude.types import RequestRecord, ToolCallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """A request was parsed; it hasn't reached a backend yet."""
+
+    droppable: ClassVar[bool] = False
+    id: str
+    at: float
+    session_id: str
+    role: str
+    model_requested: str
+    streaming: bool
+    tool_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAdmitted:
+    """A backend took it: the prompt's true size and what of it is already in a cache."""
+
+    droppable: ClassVar[bool] = False
+    id: str
+    backend: str
+    model: str
+    route_reason: str
+    prompt_tokens: int
+    cache_read_tokens: int
+    cache_tier: str | None
+    break_cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """Prompt tokens done, reused ones included, of ``total``."""
+
+    droppable: ClassVar[bool] = True
+    id: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The first piece of the answer exists."""
+
+    droppable: ClassVar[bool] = False
+    id: str
+    ttft_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDelta:
+    """A piece of the answer; ``tokens`` is the running total of output tokens."""
+
+    droppable: ClassVar[bool] = True
+    id: str
+    kind: Literal["text", "thinking", "tool_use"]
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallSeen:
+    """A tool call ended: valid, repaired or not to be read."""
+
+    droppable: ClassVar[bool] = False
+    at: float
+    call: ToolCallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """The end of a request, however it ended."""
+
+    droppable: ClassVar[bool] = False
+    record: RequestRecord
+
+
+SystemKind: TypeAlias = Literal[
+    "error", "flush", "reset", "model", "memory", "canonical", "echo", "input", "log", "server"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEvent:
+    """One row of ``events``: something a person should be able to look up later."""
+
+    droppable: ClassVar[bool] = False
+    at: float
+    level: Literal["info", "warning", "error"]
+    kind: SystemKind
+    message: str
+    request_id: str | None = None
+    detail: str = ""
+
+
+EnginePhase: TypeAlias = Literal["unloaded", "loading", "ready", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """Where the engine stands. ``progress`` is 0..1 while loading, ``detail`` says of what."""
+
+    droppable: ClassVar[bool] = False
+    phase: EnginePhase
+    model: str = ""
+    progress: float = 0.0
+    detail: str = ""
+    context_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TierStats:
+    """One cache tier. ``hits``/``misses`` count requests, sizes are bytes."""
+
+    tier: str
+    enabled: bool
+    hits: int = 0
+    misses: int = 0
+    entries: int = 0
+    bytes: int = 0
+    limit_bytes: int = 0
+    evictions: int = 0
+    tokens_saved: int = 0
+    seconds_saved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """Once a second: rates over the last seconds (tokens/s), latencies (ms), memory (bytes)."""
+
+    droppable: ClassVar[bool] = True
+    at: float
+    running: int
+    waiting: int
+    decode_tps: float
+    prefill_tps: float
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    memory_bytes: int
+    memory_total_bytes: int
+    mlx_active_bytes: int
+    mlx_busy: float
+    loop_lag_p99_ms: float
+    tiers: tuple[TierStats, ...] = ()
+
+
+Event: TypeAlias = (
+    RequestReceived
+    | RequestAdmitted
+    | PrefillProgress
+    | FirstToken
+    | OutputDelta
+    | ToolCallSeen
+    | RequestFinished
+    | SystemEvent
+    | EngineState
+    | Vitals
+)
+
+_TYPES: dict[str, type[Any]] = {
+    t.__name__: t
+    for t in (
+        RequestReceived,
+        RequestAdmitted,
+        PrefillProgress,
+        FirstToken,
+        OutputDelta,
+        ToolCallSeen,
+        RequestFinished,
+        SystemEvent,
+        EngineState,
+        Vitals,
+    )
+}
+
+
+def to_json(event: Event) -> dict[str, object]:
+    """The event as a JSON object with its class name under ``type``."""
+    return {"type": type(event).__name__, **asdict(event)}
+
+
+def from_json(raw: Mapping[str, object]) -> Event | None:
+    """The event of :func:`to_json`, or ``None`` for a type this release does not know."""
+    cls = _TYPES.get(str(raw.get("type")))
+    if cls is None:
+        return None
+    known = {f.name for f in fields(cls)}
+    values: dict[str, Any] = {k: v for k, v in raw.items() if k in known}
+    if cls is ToolCallSeen:
+        call = cast("dict[str, Any]", values["call"])
+        values["call"] = ToolCallRecord(**{**call, "issues": tuple(call["issues"])})
+    elif cls is RequestFinished:
+        values["record"] = RequestRecord(**cast("dict[str, Any]", values["record"]))
+    elif cls is Vitals:
+        values["tiers"] = tuple(TierStats(**t) for t in cast("list[dict[str, Any]]", values["tiers"]))
+    return cast(Event, cls(**values))
+
+
+class Subscription:
+    """One listener's queue. Iterate it, or :meth:`drain` it on a tick."""
+
+    def __init__(self, bus: Bus, limit: int) -> None:
+        self._bus = bus
+        self._limit = limit
+        self._queue: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+        self.dropped = 0
+
+    def put(self, event: Event) -> None:
+        """Queues the event; over the limit the oldest droppable one goes instead."""
+        if len(self._queue) >= self._limit and not self._make_room(event):
+            return
+        self._queue.append(event)
+        self._wake.set()
+
+    def _make_room(self, event: Event) -> bool:
+        for index, queued in enumerate(self._queue):
+            if queued.droppable:
+                del self._queue[index]
+                self.dropped += 1
+                return True
+        if event.droppable:
+            self.dropped += 1
+            return False
+        return True
+
+    def drain(self) -> list[Event]:
+        """Everything queued since the last call."""
+        events = list(self._queue)
+        self._queue.clear()
+        self._wake.clear()
+        return events
+
+    def close(self) -> None:
+        """Ends the iteration after what is queued; publishing to it stops."""
+        self._closed = True
+        self._bus.unsubscribe(self)
+        self._wake.set()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            while self._queue:
+                yield self._queue.popleft()
+            if self._closed:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+
+class Bus:
+    """Fan-out of events to subscribers, in order, without waiting for any of them."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription] = []
+        self._engine_state = EngineState("unloaded")
+
+    @property
+    def engine_state(self) -> EngineState:
+        """The last :class:`EngineState` published, for those who come late."""
+        return self._engine_state
+
+    def publish(self, event: Event) -> None:
+        if isinstance(event, EngineState):
+            self._engine_state = event
+        for subscription in tuple(self._subscriptions):
+            subscription.put(event)
+
+    def subscribe(self, limit: int = 10_000) -> Subscription:
+        subscription = Subscription(self, limit)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+

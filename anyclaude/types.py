@@ -1,0 +1,448 @@
+"""The values that cross module boundaries.
+
+Everything here is frozen and free of behaviour beyond small derived figures: the wire layer
+builds these from JSON, the pipeline passes them down, and backends answer with them. Token
+counts are integers of the served model's own tokenizer, times are milliseconds unless a name
+says otherwise, and wall-clock instants are Unix seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+JsonValue: TypeAlias = (
+    "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+)
+JsonObject: TypeAlias = "Mapping[str, JsonValue]"
+Tokens: TypeAlias = tuple[int, ...]
+
+
+# ----------------------------------------------------------------------------- conversation
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """Plain text of any role."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingBlock:
+    """Reasoning the model wrote, as the client sends it back; ``signature`` is opaque."""
+
+    thinking: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaBlock:
+    """An image or document. ``data`` is base64 or a URL and is never decoded here."""
+
+    kind: Literal["image", "document"]
+    media_type: str
+    data: str
+    source: Literal["base64", "url", "text", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReferenceBlock:
+    """A deferred tool that the client's ToolSearch has just made available."""
+
+    tool_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUseBlock:
+    """A call the model made; ``id`` comes back verbatim in later requests."""
+
+    id: str
+    name: str
+    input: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResultBlock:
+    """What a tool answered, matched to its call by ``tool_use_id``."""
+
+    tool_use_id: str
+    content: tuple[TextBlock | MediaBlock | ToolReferenceBlock | OpaqueBlock, ...]
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueBlock:
+    """A block of a type we do not interpret (server tool blocks, search results, …)."""
+
+    type: str
+    raw: JsonObject
+
+
+Block: TypeAlias = (
+    TextBlock
+    | ThinkingBlock
+    | MediaBlock
+    | ToolUseBlock
+    | ToolResultBlock
+    | ToolReferenceBlock
+    | OpaqueBlock
+)
+MessageRole: TypeAlias = Literal["user", "assistant", "system"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. ``system`` turns may stand anywhere, the last place included."""
+
+    role: MessageRole
+    content: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A tool as the client described it. ``type`` is set for server tools only."""
+
+    name: str
+    description: str
+    input_schema: JsonObject
+    type: str | None = None
+    defer_loading: bool = False
+    raw: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which calls are allowed: ``auto``, ``any``, ``none`` or one ``tool`` by ``name``."""
+
+    mode: Literal["auto", "any", "none", "tool"] = "auto"
+    name: str | None = None
+    disable_parallel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What the request asked for; ``None`` means the server's default applies."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """The request's ``thinking`` object; the budget is never held against ``max_tokens``."""
+
+    enabled: bool
+    budget_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesRequest:
+    """One parsed ``POST /v1/messages`` body, already valid in form."""
+
+    model: str
+    max_tokens: int
+    messages: tuple[Message, ...]
+    system: tuple[TextBlock, ...] = ()
+    tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    stop_sequences: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    thinking: Thinking | None = None
+    output_schema: JsonObject | None = None
+    stream: bool = False
+    metadata: JsonObject = field(default_factory=dict)
+
+
+class Role(enum.StrEnum):
+    """What a request is for, told from its headers and shape."""
+
+    MAIN = "main"
+    SUBAGENT = "subagent"
+    TITLE = "title"
+    COUNT = "count"
+    SEARCH = "search"
+    COMPACT = "compact"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """Who asks: the client's own ids from its headers, secrets never among them."""
+
+    session_id: str = ""
+    agent_id: str = ""
+    user_agent: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+# ------------------------------------------------------------------------------------ usage
+
+
+class Tier(enum.StrEnum):
+    """Cache tiers: the words of ``--tier``, of the panes and of the log."""
+
+    KV = "kv"
+    KV_DISK = "kv-disk"
+    RESPONSE = "response"
+    RESPONSE_DISK = "response-disk"
+    SEMANTIC = "semantic"
+    SHARED = "shared"
+    SEARCH = "search"
+
+
+class PrefixBreak(enum.StrEnum):
+    """Why a prompt could not extend what was cached (``prefix_break_cause``)."""
+
+    NONE = "none"
+    COLD = "cold"
+    NEW_SESSION = "new_session"
+    SYSTEM_CHANGED = "system_changed"
+    TOOLS_CHANGED = "tools_changed"
+    HISTORY_CHANGED = "history_changed"
+    COMPACTION = "compaction"
+    ECHO_CHANGED = "echo_changed"
+    EVICTED = "evicted"
+    FLUSHED = "flushed"
+    OTHER_MODEL = "other_model"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Anthropic's disjoint token counts: input + cache_read + cache_creation = the prompt."""
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
+
+
+StopReason: TypeAlias = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence"]
+
+
+# ---------------------------------------------------------------------------------- backends
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A finished call in one model's own syntax, taken apart but not yet validated."""
+
+    name: str
+    input: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDialect:
+    """How one model family writes calls: its markers, and the parser of what lies between.
+
+    ``parse`` takes the text between the markers and the tools offered, and raises
+    :class:`ValueError` on anything it can't read. ``end`` may be empty: the call then runs to
+    the end of the answer.
+    """
+
+    name: str
+    start: str
+    end: str
+    parse: Callable[[str, Sequence[ToolDefinition]], Sequence[ToolCall]]
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingMarkers:
+    """The text around reasoning, and whether the prompt already opened it."""
+
+    start: str
+    end: str
+    opened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What is known before the first byte is sent: true prompt size and live prefix match."""
+
+    backend: str
+    model: str
+    usage: Usage
+    tier: Tier | None
+    break_cause: PrefixBreak = PrefixBreak.NONE
+    break_at: int | None = None
+    dialect: ToolDialect | None = None
+    thinking: ThinkingMarkers | None = None
+    rendered_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Prompt tokens in the cache so far, of ``total`` (reused ones included)."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text as the model wrote it, markers and all, with the number of tokens it took."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a generation: why, its exact tokens, and the true figures."""
+
+    reason: Literal["stop", "length", "stop_sequence"]
+    usage: Usage
+    tokens: Tokens = ()
+    stop_sequence: str | None = None
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+    kv_bytes: int = 0
+
+
+BackendEvent: TypeAlias = Prefill | Delta | Finish
+
+
+@runtime_checkable
+class Generation(Protocol):
+    """One admitted request at a backend."""
+
+    @property
+    def admission(self) -> Admission: ...
+
+    def __aiter__(self) -> AsyncIterator[BackendEvent]:
+        """Progress, then text, then exactly one :class:`Finish`; or an exception."""
+        ...
+
+    async def cancel(self) -> None:
+        """Stops the work within one prefill chunk or token. Idempotent."""
+        ...
+
+
+class Backend(Protocol):
+    """Something that answers a conversation."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def open(self, request: BackendRequest) -> Generation:
+        """Admits the request or raises (overflow, loading, full) before anything is sent."""
+        ...
+
+    async def count(self, request: BackendRequest) -> int:
+        """Tokens of the prompt exactly as :meth:`open` would send it to the model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EchoTurn:
+    """Generated tokens that stand in for one assistant message of the request."""
+
+    message_index: int
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class BackendRequest:
+    """A canonical request on its way to a backend.
+
+    ``cache_mark`` is the index of the last message that carried a ``cache_control`` mark, or
+    -1 when only the system or the tools did, or ``None`` without any mark.
+    """
+
+    id: str
+    request: MessagesRequest
+    role: Role
+    session_id: str
+    echoes: tuple[EchoTurn, ...] = ()
+    cache_mark: int | None = None
+
+
+# ------------------------------------------------------------------------------- the record
+
+
+ErrorCategory: TypeAlias = Literal[
+    "network", "schema", "resource", "timeout", "invalid_input", "not_implemented", "unknown"
+]
+Verdict: TypeAlias = Literal["valid", "repaired", "regenerated", "failed", "unparsed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallRecord:
+    """One row of ``tool_calls``."""
+
+    request_id: str
+    tool_use_id: str
+    name: str
+    verdict: Verdict
+    issues: tuple[str, ...]
+    raw: str
+    final: str
+    version: int = 1
+    repaired: bool = False
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One row of ``requests``: the names are the columns of the log database."""
+
+    id: str
+    started_at: float
+    session_id: str = ""
+    role: str = Role.MAIN.value
+    model_requested: str = ""
+    model: str = ""
+    backend: str = ""
+    route_reason: str = ""
+    streaming: bool = False
+    status: int = 0
+    stop_reason: str | None = None
+    error_category: str | None = None
+    error_message: str | None = None
+    system_tokens: int = 0
+    user_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_level: str = "MISS"
+    cache_tier: str | None = None
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    kv_bytes: int = 0
+    tokens_reused: int = 0
+    time_saved_ms: float = 0.0
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    ttft_ms: float | None = None
+    decode_ms: float = 0.0
+    duration_ms: float = 0.0
+    tokens_per_second: float | None = None
+    tool_count: int = 0
+    retries: int = 0
+    prefix_break_at: int | None = None
+    prefix_break_cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDetail:
+    """What the inspector shows of one request beyond its row; secrets already masked.
+
+    ``body`` and ``response`` are JSON text as received and as sent; ``prompt`` is the text the
+    model was given; ``output`` is its own text, markers and all.
+    """
+
+    id: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+    prompt: str = ""
+    output: str = ""
+    response: str = ""
+    canonical: tuple[tuple[str, int], ...] = ()
+    tool_calls: tuple[ToolCallRecord, ...] = ()
