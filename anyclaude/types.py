@@ -141,7 +141,11 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class MessagesRequest:
-    """One parsed ``POST /v1/messages`` body, already valid in form."""
+    """One parsed ``POST /v1/messages`` body, already valid in form.
+
+    ``cache_mark`` is the index of the last message that carried a ``cache_control`` mark, -1
+    when only the system or the tools did, ``None`` without any mark.
+    """
 
     model: str
     max_tokens: int
@@ -155,6 +159,7 @@ class MessagesRequest:
     output_schema: JsonObject | None = None
     stream: bool = False
     metadata: JsonObject = field(default_factory=dict)
+    cache_mark: int | None = None
 
 
 class Role(enum.StrEnum):
@@ -351,18 +356,13 @@ class EchoTurn:
 
 @dataclass(frozen=True, slots=True)
 class BackendRequest:
-    """A canonical request on its way to a backend.
-
-    ``cache_mark`` is the index of the last message that carried a ``cache_control`` mark, or
-    -1 when only the system or the tools did, or ``None`` without any mark.
-    """
+    """A canonical request on its way to a backend."""
 
     id: str
     request: MessagesRequest
     role: Role
     session_id: str
     echoes: tuple[EchoTurn, ...] = ()
-    cache_mark: int | None = None
 
 
 # ------------------------------------------------------------------------------- the record
@@ -428,6 +428,24 @@ class RequestRecord:
     retries: int = 0
     prefix_break_at: int | None = None
     prefix_break_cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message body for the log, stored once by ``hash`` however often it is resent."""
+
+    hash: str
+    role: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class SqlResult:
+    """Rows of one query; ``truncated`` when more than the asked-for limit existed."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
