@@ -210,7 +210,8 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
     elif cls is RequestFinished:
         values["record"] = RequestRecord(**cast("dict[str, Any]", values["record"]))
     elif cls is Vitals:
-        values["tiers"] = tuple(TierStats(**t) for t in cast("list[dict[str, Any]]", values["tiers"]))
+        tiers = cast("list[dict[str, Any]]", values["tiers"])
+        values["tiers"] = tuple(TierStats(**tier) for tier in tiers)
     return cast(Event, cls(**values))
 
 

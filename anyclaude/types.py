@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 JsonValue: TypeAlias = (
-    "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+    "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 )
 JsonObject: TypeAlias = "Mapping[str, JsonValue]"
 Tokens: TypeAlias = tuple[int, ...]
@@ -280,6 +280,8 @@ class Admission:
     dialect: ToolDialect | None = None
     thinking: ThinkingMarkers | None = None
     rendered_prompt: str = ""
+    system_tokens: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +300,14 @@ class Delta:
     tokens: int
 
 
+FinishReason: TypeAlias = Literal["stop", "length", "stop_sequence"]
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The end of a generation: why, its exact tokens, and the true figures."""
 
-    reason: Literal["stop", "length", "stop_sequence"]
+    reason: FinishReason
     usage: Usage
     tokens: Tokens = ()
     stop_sequence: str | None = None
@@ -310,6 +315,7 @@ class Finish:
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
     kv_bytes: int = 0
+    time_saved_ms: float = 0.0
 
 
 BackendEvent: TypeAlias = Prefill | Delta | Finish
@@ -336,6 +342,11 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights and tokenizer now served; empty when none are."""
+        ...
 
     async def open(self, request: BackendRequest) -> Generation:
         """Admits the request or raises (overflow, loading, full) before anything is sent."""

@@ -1,0 +1,467 @@
+"""The local MLX backend as the event loop sees it.
+
+Renders and tokenises on an executor thread, takes a lease on the prefix tree, hands the job to
+the MLX thread and turns its reports into an async stream. Nothing here computes with MLX.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from anyclaude.caches.kv.tree import PrefixTree, TreeStats
+from anyclaude.engine.job import Job, JobReport
+from anyclaude.engine.kv import StoredKV
+from anyclaude.engine.load import LoadedModel
+from anyclaude.engine.prefix_break import PrefixHistory
+from anyclaude.engine.sampling import resolve_sampling
+from anyclaude.engine.template import Rendered
+from anyclaude.engine.worker import Gauges, Limits, ModelLoader, Worker, usage_of
+from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
+from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind, TierStats
+from anyclaude.types import (
+    Admission,
+    BackendEvent,
+    BackendRequest,
+    Finish,
+    PrefixBreak,
+    Sampling,
+    Tier,
+)
+
+log = logging.getLogger(__name__)
+
+LOADING_RETRY_SECONDS = 3.0
+FULL_RETRY_SECONDS = 5.0
+JOIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What the configuration says about the engine."""
+
+    limits: Limits
+    max_waiting: int
+    context_limit: int
+    sampling: Sampling
+
+
+class MlxGeneration:
+    """One job's reports as an async stream; see :class:`anyclaude.types.Generation`."""
+
+    def __init__(
+        self, job_id: str, admission: Admission, cancel: Callable[[str], None]
+    ) -> None:
+        self.job_id = job_id
+        self._admission = admission
+        self._cancel = cancel
+        self._reports: asyncio.Queue[JobReport] = asyncio.Queue()
+        self._ended = False
+
+    @property
+    def admission(self) -> Admission:
+        return self._admission
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def push(self, report: JobReport) -> None:
+        """Loop thread only."""
+        if not self._ended:
+            self._ended = isinstance(report, (Finish, BaseException))
+            self._reports.put_nowait(report)
+
+    async def __aiter__(self) -> AsyncIterator[BackendEvent]:
+        while True:
+            report = await self._reports.get()
+            if isinstance(report, BaseException):
+                raise report
+            yield report
+            if isinstance(report, Finish):
+                return
+
+    async def cancel(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._cancel(self.job_id)
+
+
+class Engine:
+    """Loads models, admits requests and streams answers; the backend named ``mlx``."""
+
+    name = "mlx"
+
+    def __init__(
+        self,
+        loader: ModelLoader,
+        options: EngineOptions,
+        bus: Bus,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._loader = loader
+        self._options = options
+        self._bus = bus
+        self._clock = clock
+        self._wall = wall
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: Worker | None = None
+        self._model: LoadedModel | None = None
+        self._tree: PrefixTree[StoredKV] | None = None
+        self._model_name = ""
+        self._phase: EnginePhase = "unloaded"
+        self._detail = "no model is loaded"
+        self._open: dict[str, MlxGeneration] = {}
+        self._admitting = 0
+        self._history = PrefixHistory()
+        self._hits = self._misses = self._tokens_saved = 0
+        self._seconds_saved = 0.0
+
+    # ------------------------------------------------------------------------------ lifecycle
+
+    def start(self) -> None:
+        """Starts the MLX thread; must be called on the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._worker = Worker(self._loader, self._options.limits, _Observer(self), self._clock)
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Ends the thread within about two seconds; open requests get an error."""
+        worker = self._worker
+        self._set_phase("stopped", detail="anyclaude is stopping")
+        if worker is not None:
+            worker.stop()
+            assert self._loop is not None
+            await self._loop.run_in_executor(None, worker.join, JOIN_SECONDS)
+        self._fail_open(EngineFailed("anyclaude is stopping"))
+
+    def load(self, model: str) -> None:
+        """Begins loading ``model`` (a name the loader knows); progress comes as events."""
+        worker = self._live_worker()
+        self._model_name = model
+        self._set_phase("loading", detail="waiting for running answers")
+        worker.load(model)
+
+    def unload(self) -> None:
+        """Frees the model once running answers are done."""
+        self._set_phase("unloaded", detail="unloading")
+        self._live_worker().unload()
+
+    def restart(self) -> None:
+        """A new MLX thread with the model of the old one."""
+        old = self._worker
+        if old is not None:
+            old.stop()
+        self._fail_open(EngineFailed("the engine was restarted"))
+        self._forget_model()
+        self.start()
+        if self._model_name:
+            self.load(self._model_name)
+
+    def _live_worker(self) -> Worker:
+        if self._worker is None or not self._worker.is_alive():
+            raise EngineFailed(
+                "the MLX thread is dead; press R in the console, or POST "
+                "/anyclaude/engine/restart, to start it again"
+            )
+        return self._worker
+
+    # -------------------------------------------------------------------------------- requests
+
+    @property
+    def fingerprint(self) -> str:
+        return self._model.fingerprint if self._model else ""
+
+    @property
+    def model(self) -> LoadedModel | None:
+        """The model that answers now."""
+        return self._model
+
+    @property
+    def context_limit(self) -> int:
+        """Tokens that prompt and answer may take together; 0 without a model."""
+        if self._model is None:
+            return 0
+        wanted = self._options.context_limit
+        own = self._model.context_limit
+        return min(wanted, own) if wanted and own else wanted or own
+
+    async def open(self, request: BackendRequest) -> MlxGeneration:
+        """Admits the request.
+
+        Raises :class:`Unavailable` while no model answers, :class:`Overloaded` when the queue
+        is full and :class:`PromptTooLong` when the prompt leaves no room for an answer.
+        """
+        model, tree = self._require_model()
+        if len(self._open) + self._admitting >= self._capacity:
+            raise Overloaded(
+                f"{len(self._open)} requests are running or waiting; try again shortly",
+                retry_after=FULL_RETRY_SECONDS,
+            )
+        self._admitting += 1
+        try:
+            rendered = await self._render(model, request)
+        finally:
+            self._admitting -= 1
+        if self._model is not model or self._phase != "ready":
+            raise Overloaded("the model is being changed", retry_after=FULL_RETRY_SECONDS)
+        return self._admit(model, tree, request, rendered)
+
+    async def count(self, request: BackendRequest) -> int:
+        model, _ = self._require_model()
+        return len((await self._render(model, request)).tokens)
+
+    @property
+    def _capacity(self) -> int:
+        return self._options.limits.max_running + self._options.max_waiting
+
+    async def _render(self, model: LoadedModel, request: BackendRequest) -> Rendered:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            None, model.template.render, request.request, request.echoes
+        )
+
+    def _admit(
+        self,
+        model: LoadedModel,
+        tree: PrefixTree[StoredKV],
+        request: BackendRequest,
+        rendered: Rendered,
+    ) -> MlxGeneration:
+        tokens, limit = rendered.tokens, self.context_limit
+        if limit and len(tokens) >= limit:
+            raise PromptTooLong(len(tokens), limit)
+        room = limit - len(tokens) if limit else request.request.max_tokens
+        lease = tree.lease(tokens[:-1])
+        key = f"{request.session_id}/{request.role}"
+        verdict = self._history.judge(
+            key,
+            request.role,
+            tokens,
+            rendered.system_tokens,
+            lease.length,
+            tree.stats().tokens,
+        )
+        job = Job(
+            id=request.id,
+            tokens=tokens,
+            lease=lease,
+            max_tokens=min(request.request.max_tokens, room),
+            sampling=resolve_sampling(
+                request.request.sampling, self._options.sampling, model.defaults
+            ),
+            stop_sequences=request.request.stop_sequences,
+            mark_tokens=rendered.mark_tokens,
+            submitted=self._clock(),
+            report=lambda report: self._on_loop(lambda: self._deliver(request.id, report)),
+        )
+        admission = Admission(
+            backend=self.name,
+            model=model.name,
+            usage=usage_of(job, lease.length, 0),
+            tier=Tier.KV if lease.length else None,
+            break_cause=verdict.cause,
+            break_at=verdict.at,
+            dialect=model.template.dialect,
+            thinking=rendered.thinking,
+            rendered_prompt=rendered.text,
+            system_tokens=rendered.system_tokens,
+            notes=rendered.notes,
+        )
+        generation = MlxGeneration(request.id, admission, self._cancel)
+        self._open[request.id] = generation
+        self._live_worker().submit(job)
+        return generation
+
+    def _cancel(self, job_id: str) -> None:
+        self._open.pop(job_id, None)
+        if self._worker is not None:
+            self._worker.cancel(job_id)
+
+    def _deliver(self, job_id: str, report: JobReport) -> None:
+        generation = self._open.get(job_id)
+        if generation is None:
+            return
+        if isinstance(report, Finish):
+            self._account(generation.admission, report)
+        generation.push(report)
+        if generation.ended:
+            self._open.pop(job_id, None)
+
+    def _account(self, admission: Admission, finish: Finish) -> None:
+        read = finish.usage.cache_read_tokens
+        if read:
+            self._hits += 1
+            self._tokens_saved += read
+            self._seconds_saved += finish.time_saved_ms / 1000
+        else:
+            self._misses += 1
+
+    def _require_model(self) -> tuple[LoadedModel, PrefixTree[StoredKV]]:
+        if self._phase == "ready" and self._model is not None and self._tree is not None:
+            self._live_worker()
+            return self._model, self._tree
+        if self._phase == "loading":
+            raise Unavailable(
+                f"{self._model_name} is loading ({self._detail})",
+                retry_after=LOADING_RETRY_SECONDS,
+            )
+        if self._phase == "failed":
+            raise EngineFailed(f"the engine is down: {self._detail}")
+        raise Unavailable(
+            "no model is loaded; choose one with m in the console or PUT /anyclaude/model",
+            retry_after=LOADING_RETRY_SECONDS,
+        )
+
+    # --------------------------------------------------------------------------------- figures
+
+    @property
+    def gauges(self) -> Gauges:
+        return self._worker.gauges if self._worker is not None else Gauges()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._open)
+
+    def tiers(self) -> tuple[TierStats, ...]:
+        """The engine's cache tiers: ``kv`` alone."""
+        tree = self._tree.stats() if self._tree is not None else TreeStats(0, 0, 0, 0)
+        limits = self._options.limits
+        return (
+            TierStats(
+                tier=Tier.KV,
+                enabled=limits.cache_enabled,
+                hits=self._hits,
+                misses=self._misses,
+                entries=tree.entries,
+                bytes=tree.nbytes,
+                limit_bytes=limits.cache_bytes,
+                evictions=tree.evictions,
+                tokens_saved=self._tokens_saved,
+                seconds_saved=self._seconds_saved,
+            ),
+        )
+
+    async def flush(self) -> TreeStats:
+        """Empties the prefix tree of everything that isn't in use."""
+        done: asyncio.Future[TreeStats] = asyncio.get_running_loop().create_future()
+
+        def finished(freed: TreeStats) -> None:
+            self._on_loop(lambda: done.cancelled() or done.set_result(freed))
+
+        self._live_worker().flush(finished)
+        freed = await done
+        self._history.flushed()
+        return freed
+
+    # ------------------------------------------------------------------ what the thread reports
+
+    def _on_loop(self, call: Callable[[], object]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:  # The loop is closed: nobody is left to tell.
+            log.debug("a report came after the loop was closed")
+
+    def _set_phase(self, phase: EnginePhase, *, progress: float = 0.0, detail: str = "") -> None:
+        self._phase, self._detail = phase, detail
+        self._bus.publish(
+            EngineState(phase, self._model_name, progress, detail, self.context_limit)
+        )
+
+    def _event(self, level: str, kind: SystemKind, message: str) -> None:
+        self._bus.publish(
+            SystemEvent(
+                self._wall(), "error" if level == "error" else "info", kind, message
+            )
+        )
+
+    def _fail_open(self, error: BaseException) -> None:
+        for generation in tuple(self._open.values()):
+            generation.push(error)
+        self._open.clear()
+
+    def _forget_model(self) -> None:
+        self._model = self._tree = None
+        self._history.forget()
+
+
+class _Observer:
+    """Carries the MLX thread's reports over to the loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._told = -1.0
+
+    def loading(self, model: str, progress: float, detail: str) -> None:
+        engine = self._engine
+        engine._on_loop(
+            lambda: engine._set_phase("loading", progress=progress, detail=detail)
+        )
+
+    def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None:
+        engine = self._engine
+
+        def apply() -> None:
+            engine._forget_model()
+            engine._model, engine._tree = model, tree
+            engine._model_name = model.name
+            engine._set_phase("ready", progress=1.0)
+            engine._event("info", "model", f"{model.name} is loaded")
+
+        engine._on_loop(apply)
+
+    def load_failed(self, model: str, error: BaseException) -> None:
+        engine = self._engine
+
+        def apply() -> None:
+            engine._forget_model()
+            engine._set_phase("failed", detail=f"loading {model} failed: {error}")
+            engine._event("error", "model", f"loading {model} failed: {error}")
+
+        engine._on_loop(apply)
+
+    def unloaded(self) -> None:
+        engine = self._engine
+
+        def apply() -> None:
+            engine._forget_model()
+            engine._set_phase("unloaded", detail="no model is loaded")
+            engine._event("info", "model", "the model was unloaded")
+
+        engine._on_loop(apply)
+
+    def step_failed(self, error: BaseException, requests: int) -> None:
+        engine = self._engine
+        engine._on_loop(
+            lambda: engine._event(
+                "error", "error", f"a step of the model failed ({requests} requests): {error}"
+            )
+        )
+
+    def evicted(self, nbytes: int) -> None:
+        engine = self._engine
+        engine._on_loop(
+            lambda: engine._event(
+                "info", "memory", f"the prefix cache evicted {nbytes / 2**20:.0f} MiB"
+            )
+        )
+
+    def died(self, error: BaseException | None) -> None:
+        engine = self._engine
+
+        def apply() -> None:
+            reason = f"the MLX thread died: {error}" if error else "the MLX thread ended"
+            engine._forget_model()
+            engine._set_phase("failed", detail=f"{reason}; press R to restart it")
+            engine._event("error", "error", reason)
+            engine._fail_open(EngineFailed(reason))
+
+        engine._on_loop(apply)
+
+
