@@ -112,6 +112,18 @@ class ToolDefinition:
     defer_loading: bool = False
     raw: JsonObject = field(default_factory=dict)
 
+    @property
+    def function(self) -> JsonObject:
+        """The definition in the form that chat templates are written for."""
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": self.input_schema,
+            },
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:

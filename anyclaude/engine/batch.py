@@ -96,6 +96,7 @@ class Batch:
         sliceable: bool,
         prefill_chunk: int,
         max_running: int,
+        refresh: Callable[[Job], Job],
         clock: Callable[[], float],
     ) -> None:
         self._model = model
@@ -104,6 +105,7 @@ class Batch:
         self._sliceable = sliceable
         self._chunk = prefill_chunk
         self._max_running = max_running
+        self._refresh = refresh
         self._clock = clock
         self._waiting: deque[Job] = deque()
         self._rows: dict[int, Row] = {}
@@ -197,16 +199,14 @@ class Batch:
         room = self._max_running - len(self._rows)
         if room <= 0:
             return []
-        group = [self._waiting.popleft()]
-        first = group[0]
-        if first.lease.length == 0:
-            size = len(first.tokens)
-            while self._waiting and len(group) < room:
-                other = self._waiting[0]
-                longest = max(size, len(other.tokens))
-                if other.lease.length or longest > 2 * min(size, len(other.tokens)):
-                    break
-                group.append(self._waiting.popleft())
+        first = self._refresh(self._waiting.popleft())
+        group = [first]
+        while not first.lease.length and self._waiting and len(group) < room:
+            other = self._waiting[0] = self._refresh(self._waiting[0])
+            short, long = sorted((len(first.tokens), len(other.tokens)))
+            if other.lease.length or long > 2 * short:
+                break
+            group.append(self._waiting.popleft())
         return group
 
     def _progress(self, prompts: Sequence[BatchGenerator.Response]) -> tuple[list[Row], int]:

@@ -352,7 +352,7 @@ class Engine:
         done: asyncio.Future[TreeStats] = asyncio.get_running_loop().create_future()
 
         def finished(freed: TreeStats) -> None:
-            self._on_loop(lambda: done.cancelled() or done.set_result(freed))
+            self._on_loop(lambda: None if done.cancelled() else done.set_result(freed))
 
         self._live_worker().flush(finished)
         freed = await done

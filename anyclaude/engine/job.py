@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from anyclaude.caches.kv.tree import Lease
 from anyclaude.engine.kv import StoredKV
-from anyclaude.types import BackendEvent, Sampling, Tokens
+from anyclaude.engine.sampling import ResolvedSampling
+from anyclaude.types import BackendEvent, Tokens
 
 JobReport: TypeAlias = BackendEvent | BaseException
 
@@ -26,7 +27,7 @@ class Job:
     tokens: Tokens
     lease: Lease[StoredKV]
     max_tokens: int
-    sampling: Sampling
+    sampling: ResolvedSampling
     stop_sequences: Sequence[str]
     mark_tokens: int
     submitted: float

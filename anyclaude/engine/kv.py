@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -20,12 +20,19 @@ from anyclaude.caches.kv.tree import Lease
 LayerKV: TypeAlias = tuple[mx.array, mx.array]
 
 
+class WholeCache(Protocol):
+    """One of mlx-lm's layer caches, as far as the tree looks at it."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoredKV:
     """The KV of a run of tokens, or (``state``) whole caches that can't be cut."""
 
     layers: tuple[LayerKV, ...] = ()
-    state: tuple[object, ...] = ()
+    state: tuple[WholeCache, ...] = ()
 
 
 class KVCutter:
@@ -41,7 +48,7 @@ class KVCutter:
 
     def nbytes(self, kv: StoredKV) -> int:
         if kv.state:
-            return sum(int(cache.nbytes) for cache in kv.state)  # type: ignore[attr-defined]
+            return sum(cache.nbytes for cache in kv.state)
         return sum(int(k.nbytes + v.nbytes) for k, v in kv.layers)
 
 
@@ -50,7 +57,7 @@ def is_sliceable(model: nn.Module) -> bool:
     return all(type(cache) is KVCache for cache in make_prompt_cache(model))
 
 
-def stored(caches: Sequence[object], *, sliceable: bool) -> StoredKV:
+def stored(caches: Sequence[WholeCache], *, sliceable: bool) -> StoredKV:
     """What ``BatchGenerator`` extracted, in the tree's form; no copy is made here."""
     if not sliceable:
         return StoredKV(state=tuple(caches))

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import mlx.core as mx
@@ -140,7 +140,7 @@ class Worker(threading.Thread):
 
     def _loop(self) -> None:
         while not self._stopping:
-            if self._batch is None or self._batch.idle:
+            if self._next_model is None and (self._batch is None or self._batch.idle):
                 self._gauge()
                 self._commands.get()()
             while not self._stopping:
@@ -300,8 +300,18 @@ class Worker(threading.Thread):
             sliceable=self._tree.sliceable,
             prefill_chunk=self._limits.prefill_chunk,
             max_running=self._limits.max_running,
+            refresh=self._refresh,
             clock=self._clock,
         )
+
+    def _refresh(self, job: Job) -> Job:
+        """The job with what the tree has learnt since it was admitted."""
+        assert self._tree is not None
+        prompt = job.tokens[:-1]
+        if self._tree.match_length(prompt) <= job.lease.length:
+            return job
+        job.lease.release()
+        return replace(job, lease=self._tree.lease(prompt))
 
     def _drop_model(self) -> None:
         if self._batch is not None:

@@ -291,7 +291,7 @@ class PrefixTree(Generic[S]):
 
 def common_prefix(run: Tokens, tokens: Tokens, start: int = 0) -> int:
     """How many tokens of ``run`` stand in ``tokens`` from ``start`` on."""
-    limit = min(len(run), len(tokens) - start)
+    limit = max(0, min(len(run), len(tokens) - start))
     if run[:limit] == tokens[start : start + limit]:
         return limit
     low, high = 0, limit

@@ -1,0 +1,92 @@
+"""``anyclaude env``: the lines that point Claude Code at the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from anyclaude.cli.connect import connect
+from anyclaude.cli.options import with_settings
+from anyclaude.config.client_env import client_env
+from anyclaude.config.settings import Settings
+from anyclaude.config.state import base_url
+from anyclaude.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the client is pointed at; ``context_limit`` 0 when it isn't known."""
+
+    address: str
+    model: str
+    context_limit: int
+    running: bool
+
+
+@click.command()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["sh", "fish", "json"]),
+    default="sh",
+    show_default=True,
+    help="Lines for sh, bash and zsh, for fish, or one JSON object.",
+)
+@with_settings
+def env(settings: Settings, form: str) -> None:
+    """Print the environment for Claude Code: eval "$(anyclaude env)"."""
+    target = asyncio.run(find_target(settings))
+    pairs = client_env(target.address, settings.server.api_key, target.model, target.context_limit)
+    if not target.running:
+        click.echo(
+            f"anyclaude: no server runs; these lines are for {target.address} as configured",
+            err=True,
+        )
+    click.echo(render(pairs, form))
+
+
+async def find_target(settings: Settings) -> Target:
+    """The running server, else the one the settings would start."""
+    client = await connect(settings)
+    if client is not None:
+        async with client:
+            engine = (await client.stats()).engine
+        return Target(client.address, engine.model, engine.context_limit, running=True)
+    if settings.server.port == 0:
+        raise UsageError(
+            "no server runs and server.port is 0, so there is no address to print; start one"
+            " with 'anyclaude serve'"
+        )
+    model, limit = configured_model(settings)
+    return Target(base_url(settings.server.host, settings.server.port), model, limit, False)
+
+
+def configured_model(settings: Settings) -> tuple[str, int]:
+    """Name and window of the model a server would load; window 0 when it isn't known."""
+    from anyclaude.engine.catalog import Catalog
+
+    catalog = Catalog(settings.data_dir)
+    name = settings.model.default or catalog.default_model()
+    known = {info.name: info.context_limit for info in catalog.list()}
+    limits = [n for n in (known.get(name, 0), settings.model.context_limit) if n > 0]
+    return name, min(limits) if known.get(name, 0) > 0 else 0
+
+
+def render(pairs: Sequence[tuple[str, str]], form: str) -> str:
+    """The pairs as shell lines or JSON."""
+    match form:
+        case "json":
+            return json.dumps(dict(pairs), indent=1)
+        case "fish":
+            return "\n".join(f"set -gx {name} {_fish(value)}" for name, value in pairs)
+        case _:
+            return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in pairs)
+
+
+def _fish(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

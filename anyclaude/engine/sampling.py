@@ -1,0 +1,53 @@
+"""How the next token is picked: the request's wish, else the configuration's, else the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from anyclaude.types import Sampling
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+
+_T = TypeVar("_T", float, int)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSampling:
+    """Concrete figures. ``temperature`` 0 is greedy, ``top_p`` 1 and ``top_k`` 0 are off."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+def resolve_sampling(request: Sampling, config: Sampling, model: Sampling) -> ResolvedSampling:
+    """Each figure on its own, from the first of the three that has it."""
+
+    def first(a: _T | None, b: _T | None, c: _T | None, neutral: _T) -> _T:
+        return next((value for value in (a, b, c) if value is not None), neutral)
+
+    return ResolvedSampling(
+        temperature=first(request.temperature, config.temperature, model.temperature, 0.0),
+        top_p=first(request.top_p, config.top_p, model.top_p, 1.0),
+        top_k=first(request.top_k, config.top_k, model.top_k, 0),
+    )
+
+
+def make_sampler(sampling: ResolvedSampling) -> Callable[[mx.array], mx.array]:
+    """mlx-lm's sampler: log-probabilities in, token ids out.
+
+    A ``top_p`` of 0 keeps the likeliest token only, as does a ``top_k`` of 1; mlx-lm itself
+    would read the former as no limit.
+    """
+    from mlx_lm import sample_utils
+
+    greedy = sampling.temperature <= 0 or sampling.top_p <= 0 or sampling.top_k == 1
+    sampler: Callable[[mx.array], mx.array] = sample_utils.make_sampler(
+        temp=0.0 if greedy else sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=max(0, sampling.top_k),
+    )
+    return sampler

@@ -1,0 +1,378 @@
+"""A request into the exact tokens that the model is given.
+
+Two promises hold for every template that allows it: a prompt that continues a conversation is a
+token-for-token extension of the earlier prompt and what the model then generated, and the tokens
+are those that tokenising the whole text at once would give. Nothing here calls MLX; rendering
+may run on any thread.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import itertools
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from anyclaude.engine.dialects import native_dialect, tool_function
+from anyclaude.engine.template_messages import (
+    Conversion,
+    StandIn,
+    ToolFallback,
+    Traits,
+    Turn,
+    header_tools,
+    shape,
+    system_text,
+)
+from anyclaude.engine.template_probe import Probe, Seam, TemplateRefused
+from anyclaude.engine.template_render import TextRenderer
+from anyclaude.engine.template_splice import Insert, Unspliced, splice, stand_in
+from anyclaude.engine.token_runs import TokenRuns
+from anyclaude.errors import InvalidRequest
+from anyclaude.types import (
+    EchoTurn,
+    MessagesRequest,
+    TextBlock,
+    ThinkingMarkers,
+    Tokens,
+    ToolDialect,
+    ToolUseBlock,
+)
+
+if TYPE_CHECKING:
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+__all__ = ["ChatTemplate", "Rendered", "ToolFallback"]
+
+_HEADS = 64  # system prompts whose tokens are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt. All figures count tokens from its start.
+
+    ``system_tokens`` covers what every conversation with this system prompt and these tools
+    begins with, ``mark_tokens`` what lies before the end of the message with the last cache
+    mark (0 without one), ``tail_start`` is where the generation tail begins. ``notes`` say what
+    could not be given to the model as the client sent it.
+    """
+
+    tokens: Tokens
+    text: str
+    system_tokens: int
+    mark_tokens: int
+    tail_start: int
+    thinking: ThinkingMarkers | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Composed:
+    """A conversation as runs of text and tokens, the generation tail (if any) last."""
+
+    runs: list[str | Tokens]
+    tail: str
+    notes: tuple[str, ...]
+
+
+class ChatTemplate:
+    """One model's chat template. Everything it can't take is found out when this is made."""
+
+    def __init__(
+        self,
+        tokenizer: TokenizerWrapper,
+        fallback: ToolFallback,
+        *,
+        now: Callable[[], datetime.datetime] = datetime.datetime.now,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._fallback = fallback
+        self._render = TextRenderer(tokenizer, now())
+        self._markers: tuple[str, str] | None = (
+            (tokenizer.think_start, tokenizer.think_end) if tokenizer.has_thinking else None
+        )
+        self._runs = TokenRuns(tokenizer._tokenizer)
+        self._ends = tuple(
+            sorted(
+                {
+                    text
+                    for token in tokenizer.eos_token_ids
+                    if (text := tokenizer.decode([token], skip_special_tokens=False))
+                }
+            )
+        )
+        self._eos = frozenset(tokenizer.eos_token_ids)
+        native = native_dialect(tokenizer)
+        self._probe = Probe(self._render, parser=native.name if native else None)
+        self._traits = self._probe.traits
+        self._seams: dict[tuple[str, bool], Seam | None] = {}
+        self._tails: dict[tuple[str, bool], str | None] = {}
+        self._heads: OrderedDict[str, Tokens] = OrderedDict()
+        self._lock = threading.Lock()
+        self._decode = functools.lru_cache(maxsize=4096)(self._decode_tokens)
+        self.dialect: ToolDialect = (
+            native if native is not None and self._traits.tools else fallback.dialect
+        )
+        self.tools: Literal["template", "fallback"] = (
+            "template" if self._traits.tools else "fallback"
+        )
+        self.has_thinking = self._markers is not None
+
+    def render(self, request: MessagesRequest, echoes: Sequence[EchoTurn] = ()) -> Rendered:
+        """The prompt for the answer to ``request``.
+
+        ``echoes`` replace assistant turns by the tokens that were generated for them; one that
+        can't be placed is rendered as the client sent it, with a note. Raises
+        :class:`InvalidRequest` when the template refuses the conversation in every form.
+        """
+        composed = self._compose(request, echoes, tail=True)
+        text_tail = composed.tail
+        tokens = self._encode(composed.runs)
+        before_tail = list(composed.runs)
+        if text_tail and isinstance(before_tail[-1], str):
+            before_tail[-1] = before_tail[-1].removesuffix(text_tail)
+        tail_start = common_length(tokens, self._encode(before_tail)) if text_tail else len(tokens)
+        system_tokens = common_length(tokens, self._head(request))
+        return Rendered(
+            tokens=tokens,
+            text="".join(r if isinstance(r, str) else self._decode(r) for r in composed.runs),
+            system_tokens=system_tokens,
+            mark_tokens=self._mark(request, echoes, tokens, system_tokens, tail_start),
+            tail_start=tail_start,
+            thinking=self._thinking(composed.runs[-1]),
+            notes=tuple(dict.fromkeys(composed.notes)),
+        )
+
+    # --------------------------------------------------------------------------- composing
+
+    def _compose(
+        self, request: MessagesRequest, echoes: Sequence[EchoTurn], *, tail: bool
+    ) -> _Composed:
+        """Renders with echoes in place; those that don't fit are dropped one by one."""
+        kept = {
+            echo.message_index: echo
+            for echo in echoes
+            if 0 <= echo.message_index < len(request.messages)
+            and request.messages[echo.message_index].role == "assistant"
+        }
+        notes: list[str] = []
+        while True:
+            try:
+                composed = self._attempt(request, kept, self._traits, tail=tail)
+                return replace(composed, notes=(*composed.notes, *notes))
+            except Unspliced as failure:
+                del kept[failure.message_index]
+                notes.append(f"messages.{failure.message_index}: echo not reused: {failure}")
+            except TemplateRefused as refusal:
+                if not kept:
+                    return self._strictly(request, refusal, tail=tail)
+                kept = {}
+                notes.append(f"echoes not reused: the template refused them: {refusal}")
+
+    def _strictly(
+        self, request: MessagesRequest, refusal: TemplateRefused, *, tail: bool
+    ) -> _Composed:
+        """One more try, with the conversation in the shape that all templates take."""
+        strict = replace(
+            self._traits,
+            system_anywhere=False,
+            repeated_roles=False,
+            user_after_tool=False,
+            assistant_first=False,
+        )
+        try:
+            return self._attempt(request, {}, strict, tail=tail)
+        except TemplateRefused:
+            raise InvalidRequest(
+                f"the loaded model's chat template refuses this conversation: {refusal}",
+                field="messages",
+            ) from refusal
+
+    def _attempt(
+        self,
+        request: MessagesRequest,
+        echoes: Mapping[int, EchoTurn],
+        traits: Traits,
+        *,
+        tail: bool,
+    ) -> _Composed:
+        thinking = _wants_thinking(request)
+        prefill = _prefill(request) if tail else None
+        stand_ins: dict[int, StandIn] = {}
+        for index in echoes:
+            uses = any(isinstance(b, ToolUseBlock) for b in request.messages[index].content)
+            stand_ins[index] = stand_in(index, traits.calls_as_calls and uses)
+        last = len(request.messages) - 1
+        if prefill is not None:
+            echoes = {index: echo for index, echo in echoes.items() if index != last}
+            stand_ins[last] = stand_in(last, False)
+        conversion = Conversion(request, traits, self._fallback, stand_ins)
+        turns = conversion.run()
+        text = self._render_whole(request, turns, traits, tail=tail and prefill is None)
+        roles = _roles_before(turns, {s.mark: index for index, s in stand_ins.items()})
+        inserts: dict[int, Insert] = {}
+        for index in sorted(stand_ins):
+            role = roles.get(index, "")
+            seam = self._seam(role, stand_ins[index].as_call)
+            seen = self._tail(role, thinking)
+            if seam is None or seen is None:
+                raise Unspliced(index, f"no place for it after a {role or 'missing'} turn")
+            tokens = self._without_end(echoes[index].tokens) if index in echoes else ()
+            inserts[index] = Insert(stand_ins[index], seam, seen, tokens)
+        runs = splice(text, inserts, self._ends, self._thinking_markers())
+        ending = self._tail(str(turns[-1]["role"]), thinking) if tail and turns else None
+        if prefill is not None:
+            head, ending = runs[-3], inserts[last].tail
+            assert isinstance(head, str)
+            closing = self._closed_thought(ending)
+            runs[-3:] = [head + closing + prefill]
+            ending += closing + prefill
+        elif ending is None or not (isinstance(runs[-1], str) and runs[-1].endswith(ending)):
+            ending = ""
+        return _Composed(runs, ending, tuple(conversion.notes))
+
+    def _closed_thought(self, tail: str) -> str:
+        markers = self._thinking(tail)
+        return f"\n{markers.end}\n\n" if markers is not None and markers.opened else ""
+
+    def _without_end(self, tokens: Tokens) -> Tokens:
+        return tokens[:-1] if tokens and tokens[-1] in self._eos else tokens
+
+    def _seam(self, role: str, as_call: bool) -> Seam | None:
+        key = (role, as_call)
+        if key not in self._seams:
+            self._seams[key] = self._probe.seam(role, as_call)
+        return self._seams[key]
+
+    def _tail(self, role: str, thinking: bool) -> str | None:
+        key = (role, thinking)
+        if key not in self._tails:
+            self._tails[key] = self._probe.tail(role, thinking)
+        return self._tails[key]
+
+    # --------------------------------------------------------------------------- rendering
+
+    def _render_whole(
+        self, request: MessagesRequest, turns: Sequence[Turn], traits: Traits, *, tail: bool
+    ) -> str:
+        tools = [tool_function(tool) for tool in header_tools(request)] if traits.tools else []
+        render = self._render.with_fixed_tools if traits.tools_move else self._render
+        return render(turns, tools=tools, tail=tail, thinking=_wants_thinking(request))
+
+    def _encode(self, runs: Sequence[str | Tokens]) -> Tokens:
+        joined: list[int] = []
+        for run in runs:
+            joined.extend(self._runs.encode(run) if isinstance(run, str) else run)
+        return tuple(joined)
+
+    def _decode_tokens(self, tokens: Tokens) -> str:
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+    # ----------------------------------------------------------------------------- figures
+
+    def _head(self, request: MessagesRequest) -> Tokens:
+        """The tokens that begin every conversation with this system prompt and these tools."""
+        tools = [tool_function(tool) for tool in header_tools(request)]
+        system = system_text(request, self._traits, self._fallback)
+        key = json.dumps([system, tools, _wants_thinking(request)])
+        with self._lock:
+            if (head := self._heads.get(key)) is not None:
+                self._heads.move_to_end(key)
+                return head
+        start: list[Turn] = [{"role": "system", "content": system}] if system else []
+        try:
+            one, other = (
+                self._encode(
+                    [
+                        self._render_whole(
+                            request,
+                            shape([*start, {"role": "user", "content": words}], self._traits),
+                            self._traits,
+                            tail=False,
+                        )
+                    ]
+                )
+                for words in ("One", "another")
+            )
+        except TemplateRefused:
+            return ()
+        head = one[: common_length(one, other)]
+        with self._lock:
+            self._heads[key] = head
+            if len(self._heads) > _HEADS:
+                self._heads.popitem(last=False)
+        return head
+
+    def _mark(
+        self,
+        request: MessagesRequest,
+        echoes: Sequence[EchoTurn],
+        tokens: Tokens,
+        system_tokens: int,
+        tail_start: int,
+    ) -> int:
+        mark = request.cache_mark
+        if mark is None:
+            return 0
+        if mark < 0:
+            return system_tokens
+        if mark >= len(request.messages) - 1:
+            return tail_start
+        part = replace(request, messages=request.messages[: mark + 1])
+        earlier = [echo for echo in echoes if echo.message_index <= mark]
+        composed = self._compose(part, earlier, tail=False)
+        return min(tail_start, common_length(tokens, self._encode(composed.runs)))
+
+    def _thinking_markers(self) -> ThinkingMarkers | None:
+        return ThinkingMarkers(*self._markers) if self._markers else None
+
+    def _thinking(self, last_run: str | Tokens) -> ThinkingMarkers | None:
+        """The markers, opened when the prompt ends inside a thought."""
+        if self._markers is None:
+            return None
+        start, end = self._markers
+        opened = isinstance(last_run, str) and last_run.rstrip().endswith(start)
+        return ThinkingMarkers(start, end, opened)
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    limit = min(len(first), len(second))
+    if first[:limit] == second[:limit]:
+        return limit
+    low, high = 0, limit
+    while low < high:  # slices compare far faster than a loop over 100,000 tokens
+        middle = (low + high + 1) // 2
+        if first[:middle] == second[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _wants_thinking(request: MessagesRequest) -> bool:
+    return request.thinking is not None and request.thinking.enabled
+
+
+def _prefill(request: MessagesRequest) -> str | None:
+    """The words an answer has to begin with: a last turn that is the assistant's own text."""
+    last = request.messages[-1] if request.messages else None
+    if last is None or last.role != "assistant":
+        return None
+    texts = [block.text for block in last.content if isinstance(block, TextBlock)]
+    return "\n".join(texts).rstrip() if len(texts) == len(last.content) else None
+
+
+def _roles_before(turns: Sequence[Turn], marks: Mapping[str, int]) -> dict[int, str]:
+    """For each mark's message, the role of the turn in front of it."""
+    found: dict[int, str] = {}
+    for before, turn in itertools.pairwise(turns):
+        if turn["role"] == "assistant":
+            written = json.dumps([turn["content"], turn.get("tool_calls")])
+            found |= {at: str(before["role"]) for mark, at in marks.items() if mark in written}
+    return found

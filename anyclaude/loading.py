@@ -1,0 +1,42 @@
+"""From a model's name to a model in memory: where it is found, and how it writes tool calls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyclaude.control import ModelInfo
+from anyclaude.tools.hermes import HERMES, hermes_result, hermes_tool_section
+
+if TYPE_CHECKING:
+    from anyclaude.engine.load import LoadedModel
+    from anyclaude.engine.worker import ModelLoader, ProgressFn
+
+
+def default_loader(data_dir: Path) -> ModelLoader:
+    """Loads by catalogue name; the embedded model is unpacked first if need be."""
+
+    def load(name: str, progress: ProgressFn) -> LoadedModel:
+        from anyclaude.engine.catalog import Catalog
+        from anyclaude.engine.load import load_model
+        from anyclaude.engine.smollm2 import EMBEDDED_NAME, ensure_embedded
+        from anyclaude.engine.template import ToolFallback
+
+        fallback = ToolFallback(HERMES, hermes_tool_section, hermes_result)
+        if name == EMBEDDED_NAME:
+            path = ensure_embedded(data_dir, progress)
+        else:
+            path = Catalog(data_dir).resolve(name)
+        return load_model(path, name, progress, fallback)
+
+    return load
+
+
+def local_models(data_dir: Path, loaded: str) -> tuple[ModelInfo, ...]:
+    """What is on this machine, with the one now served marked."""
+    from anyclaude.engine.catalog import Catalog
+
+    return tuple(
+        replace(info, loaded=info.name == loaded) for info in Catalog(data_dir).list()
+    )

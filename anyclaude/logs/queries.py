@@ -1,0 +1,188 @@
+"""Reading: one statement, read-only, bounded, and stoppable.
+
+Three locks keep a query from doing more than reading: DuckDB's own parser must call the text
+exactly one SELECT (or EXPLAIN), the transaction is read-only, since a SELECT may hide an
+INSERT in its WITH clause, and the whole database has no access to files or network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TypeVar
+from uuid import UUID
+
+import duckdb
+
+from anyclaude.errors import InvalidRequest, Unavailable
+from anyclaude.logs.database import one_line
+from anyclaude.types import JsonValue, SqlResult
+
+T = TypeVar("T")
+
+MAX_RESULT_SIZE = 64 * 1024 * 1024
+_CHUNK = 256
+_READ_ONLY = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_HINT = "one SELECT, WITH, FROM, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
+
+
+def check_read_only(sql: str) -> None:
+    """Raises :class:`InvalidRequest` unless ``sql`` is exactly one reading statement."""
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise InvalidRequest(one_line(error)) from error
+    except UnicodeError as error:
+        raise InvalidRequest("the statement holds a lone surrogate") from error
+    if len(statements) != 1:
+        raise InvalidRequest(f"{len(statements)} statements given; send {_HINT}")
+    kind = statements[0].type
+    if kind == duckdb.StatementType.MULTI:
+        raise InvalidRequest("PIVOT needs its values named here: PIVOT … ON column IN (…)")
+    if kind not in _READ_ONLY:
+        raise InvalidRequest(f"{kind.name} is refused, the log is read-only here; send {_HINT}")
+
+
+def run(con: duckdb.DuckDBPyConnection, sql: str, limit: int) -> SqlResult:
+    """Checks and runs ``sql``, and fetches at most ``limit`` rows.
+
+    Raises :class:`InvalidRequest` with DuckDB's own words for anything wrong with it.
+    """
+    if limit < 1:
+        raise InvalidRequest("must be at least 1", field="limit")
+    check_read_only(sql)
+    try:
+        con.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            return _fetch(con, sql, limit)
+        finally:
+            with suppress(duckdb.Error):
+                con.rollback()
+    except duckdb.OutOfMemoryException as error:
+        raise InvalidRequest(
+            "the query needs more memory than the log may use; filter, aggregate or LIMIT it"
+        ) from error
+    except duckdb.InterruptException as error:
+        raise InvalidRequest("the query was interrupted") from error
+    except (duckdb.FatalException, duckdb.ConnectionException) as error:
+        raise Unavailable(f"the log can't be read: {one_line(error)}", retry_after=1.0) from error
+    except duckdb.Error as error:
+        raise InvalidRequest(one_line(error)) from error
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, sql: str, limit: int) -> SqlResult:
+    con.execute(sql)
+    described = con.description
+    columns = tuple(column[0] for column in described)
+    types = [str(column[1]) for column in described]
+    if any("WITH TIME ZONE" in type_ for type_ in types):
+        con.execute(_without_zones(sql, types))
+    rows: list[tuple[object, ...]] = []
+    size = 0
+    # Chunks, so that the conversion to Python lets other threads run in between.
+    while chunk := con.fetchmany(min(_CHUNK, limit + 1 - len(rows))):
+        rows.extend(chunk)
+        size += sum(len(value) for row in chunk for value in row if isinstance(value, str | bytes))
+        if len(rows) > limit or size > MAX_RESULT_SIZE:
+            break
+    more = len(rows) > limit or (size > MAX_RESULT_SIZE and con.fetchone() is not None)
+    return SqlResult(columns, tuple(rows[:limit]), truncated=more)
+
+
+def _without_zones(sql: str, types: Sequence[str]) -> str:
+    """``sql`` with its zoned columns cast: fetching those needs a package we don't ship."""
+    names = [f"c{index}" for index in range(len(types))]
+    values = [
+        f"CAST({name} AS {'TIMESTAMP' if type_ == 'TIMESTAMP WITH TIME ZONE' else 'VARCHAR'})"
+        if "WITH TIME ZONE" in type_
+        else name
+        for name, type_ in zip(names, types, strict=True)
+    ]
+    return f"SELECT {', '.join(values)} FROM ({_bare(sql)}) AS t({', '.join(names)})"
+
+
+def _bare(sql: str) -> str:
+    """The statement without closing semicolons and comments."""
+    text = sql.encode()
+    for offset, kind in reversed(duckdb.tokenize(sql)):
+        if kind != duckdb.token_type.comment and text[offset:].strip() != b";":
+            break
+        text = text[:offset]
+    return text.decode()
+
+
+class Reader:
+    """Two threads that read, each call on a cursor of its own."""
+
+    def __init__(
+        self, cursor: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+    ) -> None:
+        self._cursor = cursor
+        self._closed = False
+        self._pool = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="anyclaude-sql")
+
+    async def ask(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Runs ``question`` on a thread; cancelling the caller interrupts it."""
+        if self._closed:
+            raise Unavailable("the log is closed")
+        live: list[duckdb.DuckDBPyConnection] = []
+        gone = threading.Event()
+
+        def work() -> T:
+            if gone.is_set():
+                raise InvalidRequest("the query was interrupted")
+            with self._cursor() as con:
+                live.append(con)
+                return question(con)
+
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            gone.set()
+            # An interrupt before the query has begun is lost, hence the loop.
+            while not future.done():
+                for con in live:
+                    with suppress(duckdb.Error):  # closed in this very moment
+                        con.interrupt()
+                await asyncio.wait((future,), timeout=0.02)
+            with suppress(Exception):
+                future.result()
+            raise
+
+    def close(self) -> None:
+        """Ends the threads once their current question is answered."""
+        self._closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def jsonable(value: object) -> JsonValue:
+    """A DuckDB value as JSON: instants and dates in ISO form, decimals and huge integers as
+    numbers where those are exact enough, bytes as hex, NaN and infinities as ``null``."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return jsonable(float(value))
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).hex()
+        case UUID():
+            return str(value)
+        case Mapping():
+            return {str(key): jsonable(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [jsonable(item) for item in value]
+        case _:
+            return str(value)

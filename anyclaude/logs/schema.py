@@ -1,0 +1,257 @@
+"""The log database's tables and views, as numbered migrations.
+
+A migration is a number, a name and SQL; those applied are listed in ``schema_migrations`` and
+never run again, so a released migration is never edited: a change is a new one. Every table,
+view and column carries its description as a ``COMMENT``, which is where ``docs/log-schema.md``
+comes from (:func:`anyclaude.logs.docs.schema_markdown`).
+
+Tables: ``requests``, ``tool_calls``, ``searches``, ``events``, ``messages`` and the link
+``request_messages``. Views: ``latency`` (percentiles), ``hit_rate`` (by hour),
+``tool_success``, ``tools_used``, ``tokens_saved`` (by day and tier) and ``sessions``.
+
+Instants are ``TIMESTAMP`` in UTC: DuckDB's Python client can't read ``TIMESTAMPTZ`` without a
+package we don't ship. Our connections set the session's time zone to UTC, so that comparing
+with ``now()`` is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from anyclaude.errors import ConfigError
+from anyclaude.logs.views import VIEWS
+from anyclaude.types import PrefixBreak, Role, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: SQL type with constraints, and what it holds."""
+
+    name: str
+    type: str
+    comment: str
+
+    @property
+    def bare_type(self) -> str:
+        """The type without constraints, fit for a ``CAST``."""
+        return self.type.split(" ", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+def _words(values: type[Role] | type[Tier] | type[PrefixBreak]) -> str:
+    return ", ".join(value.value for value in values)
+
+
+REQUESTS = Table(
+    "requests",
+    "One row per request, written before the last byte of its answer is sent.",
+    (
+        Column("id", "VARCHAR PRIMARY KEY", "The request-id header of the answer."),
+        Column("started_at", "TIMESTAMP NOT NULL", "When it arrived, UTC."),
+        Column("session_id", "VARCHAR", "The client's session, empty when it sent none."),
+        Column("role", "VARCHAR", f"What it was for: {_words(Role)}."),
+        Column("model_requested", "VARCHAR", "The model name the client asked for."),
+        Column("model", "VARCHAR", "The model that answered."),
+        Column("backend", "VARCHAR", "The backend that answered."),
+        Column("route_reason", "VARCHAR", "Why that backend and model."),
+        Column("streaming", "BOOLEAN", "Whether the answer was streamed."),
+        Column("status", "INTEGER", "The HTTP status; 499 when the client hung up."),
+        Column("stop_reason", "VARCHAR", "end_turn, tool_use, max_tokens or stop_sequence."),
+        Column(
+            "error_category",
+            "VARCHAR",
+            "network, schema, resource, timeout, invalid_input, not_implemented or unknown; "
+            "NULL without an error.",
+        ),
+        Column("error_message", "VARCHAR", "The error as the client got it."),
+        Column("system_tokens", "BIGINT", "Prompt tokens of the system prompt and the tools."),
+        Column("user_tokens", "BIGINT", "Prompt tokens of everything after them."),
+        Column("input_tokens", "BIGINT", "Prompt tokens neither read from nor put in a cache."),
+        Column("output_tokens", "BIGINT", "Tokens generated."),
+        Column("cache_level", "VARCHAR", "L1, L2, L3 or MISS."),
+        Column("cache_tier", "VARCHAR", f"The tier that was hit: {_words(Tier)}; NULL on a miss."),
+        Column("cache_read_tokens", "BIGINT", "Prompt tokens read from the KV cache."),
+        Column(
+            "cache_creation_tokens",
+            "BIGINT",
+            "New prompt tokens up to the last cache_control mark.",
+        ),
+        Column("kv_bytes", "BIGINT", "Bytes of the request's keys and values."),
+        Column("tokens_reused", "BIGINT", "Prompt tokens that needed no prefill."),
+        Column("time_saved_ms", "DOUBLE", "Prefill time saved by the reuse."),
+        Column("queue_ms", "DOUBLE", "Waiting for the model."),
+        Column("prefill_ms", "DOUBLE", "From the model's start on it to the first token."),
+        Column("ttft_ms", "DOUBLE", "From arrival to the first token; NULL without one."),
+        Column("decode_ms", "DOUBLE", "From the first token to the last."),
+        Column("duration_ms", "DOUBLE", "From arrival to the last byte."),
+        Column("tokens_per_second", "DOUBLE", "Decode speed; NULL when nothing was decoded."),
+        Column("tool_count", "INTEGER", "Tools offered by the client."),
+        Column("retries", "INTEGER", "Attempts after the first."),
+        Column("prefix_break_at", "BIGINT", "The first prompt token that differed from the cache."),
+        Column("prefix_break_cause", "VARCHAR", f"Why: {_words(PrefixBreak)}."),
+    ),
+)
+
+TOOL_CALLS = Table(
+    "tool_calls",
+    "One row per tool call that a model wrote, readable or not.",
+    (
+        Column("request_id", "VARCHAR NOT NULL", "requests.id."),
+        Column("tool_use_id", "VARCHAR", "The id the client got, empty when it got no call."),
+        Column("name", "VARCHAR", "The tool's name as the model wrote it."),
+        Column("version", "INTEGER", "Which attempt at the call this is, from 1."),
+        Column("verdict", "VARCHAR", "valid, repaired, regenerated, failed or unparsed."),
+        Column("issues", "VARCHAR[]", "What was wrong, one sentence each."),
+        Column("repaired", "BOOLEAN", "Whether final differs from raw by our hand."),
+        Column("raw", "VARCHAR", "The model's own text."),
+        Column("final", "VARCHAR", "The input as sent to the client, JSON."),
+        Column("tokens", "BIGINT", "Tokens the call took."),
+    ),
+)
+
+SEARCHES = Table(
+    "searches",
+    "One row per web search made for a request.",
+    (
+        Column("request_id", "VARCHAR NOT NULL", "requests.id."),
+        Column("provider", "VARCHAR", "Who was asked."),
+        Column("query", "VARCHAR", "What was asked."),
+        Column("results", "INTEGER", "Results that came back."),
+        Column("tokens", "BIGINT", "Prompt tokens the results took."),
+        Column("ms", "DOUBLE", "Time it took."),
+        Column("cached", "BOOLEAN", "Whether the answer came from the result cache."),
+        Column("error", "VARCHAR", "What went wrong; NULL when nothing did."),
+    ),
+)
+
+EVENTS = Table(
+    "events",
+    "What happened apart from requests: errors, flushes, resets, model loads, memory pressure.",
+    (
+        Column("happened_at", "TIMESTAMP NOT NULL", "When, UTC."),
+        Column("level", "VARCHAR", "info, warning or error."),
+        Column(
+            "kind",
+            "VARCHAR",
+            "error, flush, reset, model, memory, canonical, echo, input, log or server.",
+        ),
+        Column("message", "VARCHAR", "One line for a person."),
+        Column("request_id", "VARCHAR", "requests.id; NULL when no request was concerned."),
+        Column("detail", "VARCHAR", "More of it, empty when there is no more."),
+    ),
+)
+
+MESSAGES = Table(
+    "messages",
+    "Message bodies, once each however often a client sends them again.",
+    (
+        Column("hash", "VARCHAR PRIMARY KEY", "The body's hash."),
+        Column("role", "VARCHAR", "user, assistant or system."),
+        Column("body", "VARCHAR", "The message as JSON; NULL when bodies are switched off."),
+    ),
+)
+
+REQUEST_MESSAGES = Table(
+    "request_messages",
+    "Which messages a request had, in order.",
+    (
+        Column("request_id", "VARCHAR NOT NULL", "requests.id."),
+        Column("position", "INTEGER NOT NULL", "The message's place in the request, from 0."),
+        Column("hash", "VARCHAR NOT NULL", "messages.hash."),
+    ),
+)
+
+TABLES = (REQUESTS, TOOL_CALLS, SEARCHES, EVENTS, MESSAGES, REQUEST_MESSAGES)
+
+
+def quote(text: str) -> str:
+    """``text`` as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _create_tables() -> tuple[str, ...]:
+    statements: list[str] = []
+    for table in TABLES:
+        columns = ", ".join(f"{column.name} {column.type}" for column in table.columns)
+        statements.append(f"CREATE TABLE {table.name} ({columns})")
+        statements.append(f"COMMENT ON TABLE {table.name} IS {quote(table.comment)}")
+        statements.extend(
+            f"COMMENT ON COLUMN {table.name}.{column.name} IS {quote(column.comment)}"
+            for column in table.columns
+        )
+    return tuple(statements)
+
+
+def _create_views() -> tuple[str, ...]:
+    statements: list[str] = []
+    for view in VIEWS:
+        statements.append(f"CREATE VIEW {view.name} AS {view.sql}")
+        statements.append(f"COMMENT ON VIEW {view.name} IS {quote(view.comment)}")
+    return tuple(statements)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema's history; ``statements`` run in one transaction."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(1, "tables", _create_tables()),
+    Migration(2, "views", _create_views()),
+)
+
+_LIST = (
+    "CREATE TABLE IF NOT EXISTS schema_migrations "
+    "(number INTEGER PRIMARY KEY, name VARCHAR NOT NULL, applied_at TIMESTAMP NOT NULL)"
+)
+
+
+def migrate(con: duckdb.DuckDBPyConnection, name: str = "the log database") -> tuple[int, ...]:
+    """Brings the database up to date and returns the numbers it applied.
+
+    Raises :class:`ConfigError` when a newer release has already changed it.
+    """
+    con.execute(_LIST)
+    rows = con.execute("SELECT number FROM schema_migrations").fetchall()
+    done = {int(row[0]) for row in rows}
+    newest = MIGRATIONS[-1].number
+    if done and max(done) > newest:
+        raise ConfigError(
+            f"{name} has schema {max(done)}, written by a newer anyclaude; this one knows "
+            f"{newest}: update anyclaude, or name another file with --db"
+        )
+    applied = [step for step in MIGRATIONS if step.number not in done]
+    for step in applied:
+        _apply(con, step)
+    return tuple(step.number for step in applied)
+
+
+def _apply(con: duckdb.DuckDBPyConnection, step: Migration) -> None:
+    con.begin()
+    try:
+        for statement in step.statements:
+            con.execute(statement)
+        con.execute(
+            "INSERT INTO schema_migrations VALUES (?, ?, CAST(now() AS TIMESTAMP))",
+            [step.number, step.name],
+        )
+        con.commit()
+    except BaseException:
+        con.rollback()
+        raise

@@ -1,0 +1,139 @@
+"""The views that answer the usual questions about the log.
+
+Counts of tokens (``role = 'count'``) generate nothing and hit no cache, so they are left out
+wherever they would dilute a rate. A hang-up (status 499) is nobody's error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A named question, its answer in SQL, and a description for the docs."""
+
+    name: str
+    comment: str
+    sql: str
+
+
+LATENCY = View(
+    "latency",
+    "Percentiles per model and backend, over requests that produced a first token: time to "
+    "first token, whole duration and waiting in milliseconds, decode speed in tokens/s.",
+    """
+    SELECT model, backend, count(*) AS requests,
+           quantile_cont(ttft_ms, 0.5) AS ttft_p50_ms,
+           quantile_cont(ttft_ms, 0.95) AS ttft_p95_ms,
+           quantile_cont(ttft_ms, 0.99) AS ttft_p99_ms,
+           quantile_cont(duration_ms, 0.5) AS duration_p50_ms,
+           quantile_cont(duration_ms, 0.95) AS duration_p95_ms,
+           quantile_cont(queue_ms, 0.95) AS queue_p95_ms,
+           quantile_cont(tokens_per_second, 0.5) AS decode_p50_tps
+    FROM requests
+    WHERE ttft_ms IS NOT NULL AND status = 200
+    GROUP BY model, backend
+    ORDER BY requests DESC, model, backend
+    """,
+)
+
+HIT_RATE = View(
+    "hit_rate",
+    "Per hour (UTC): requests that hit a cache, and the share of prompt tokens that came out "
+    "of one. Answered requests only.",
+    """
+    SELECT date_trunc('hour', started_at) AS hour, count(*) AS requests,
+           count(*) FILTER (WHERE cache_level <> 'MISS') AS hits,
+           count(*) FILTER (WHERE cache_level <> 'MISS') / count(*) AS hit_rate,
+           CAST(sum(input_tokens + cache_read_tokens + cache_creation_tokens) AS BIGINT)
+               AS prompt_tokens,
+           CAST(sum(cache_read_tokens) AS BIGINT) AS cache_read_tokens,
+           sum(cache_read_tokens)
+               / nullif(sum(input_tokens + cache_read_tokens + cache_creation_tokens), 0)
+               AS token_hit_rate
+    FROM requests
+    WHERE status = 200 AND role <> 'count'
+    GROUP BY hour
+    ORDER BY hour
+    """,
+)
+
+TOOL_SUCCESS = View(
+    "tool_success",
+    "Per model and tool: calls by verdict, and the share that reached the client in a usable "
+    "form (valid, repaired or regenerated).",
+    """
+    SELECT coalesce(r.model, '') AS model, t.name, count(*) AS calls,
+           count(*) FILTER (WHERE t.verdict = 'valid') AS valid,
+           count(*) FILTER (WHERE t.verdict = 'repaired') AS repaired,
+           count(*) FILTER (WHERE t.verdict = 'regenerated') AS regenerated,
+           count(*) FILTER (WHERE t.verdict = 'failed') AS failed,
+           count(*) FILTER (WHERE t.verdict = 'unparsed') AS unparsed,
+           count(*) FILTER (WHERE t.verdict IN ('valid', 'repaired', 'regenerated')) / count(*)
+               AS success_rate
+    FROM tool_calls t LEFT JOIN requests r ON r.id = t.request_id
+    GROUP BY ALL
+    ORDER BY calls DESC, model, t.name
+    """,
+)
+
+TOOLS_USED = View(
+    "tools_used",
+    "Tools by how often they were called, in how many requests and sessions, and when last.",
+    """
+    SELECT t.name, count(*) AS calls, count(DISTINCT t.request_id) AS requests,
+           count(DISTINCT r.session_id) AS sessions, CAST(sum(t.tokens) AS BIGINT) AS tokens,
+           max(r.started_at) AS last_used
+    FROM tool_calls t LEFT JOIN requests r ON r.id = t.request_id
+    GROUP BY t.name
+    ORDER BY calls DESC, t.name
+    """,
+)
+
+TOKENS_SAVED = View(
+    "tokens_saved",
+    "Per day (UTC) and cache tier: prompt tokens that needed no prefill and the seconds that "
+    "saved. Requests that hit no tier have tier NULL.",
+    """
+    SELECT CAST(started_at AS DATE) AS day, cache_tier AS tier, count(*) AS requests,
+           CAST(sum(input_tokens + cache_read_tokens + cache_creation_tokens) AS BIGINT)
+               AS prompt_tokens,
+           CAST(sum(tokens_reused) AS BIGINT) AS tokens_reused,
+           sum(time_saved_ms) / 1000 AS seconds_saved
+    FROM requests
+    WHERE role <> 'count'
+    GROUP BY day, tier
+    ORDER BY day, tier
+    """,
+)
+
+SESSIONS = View(
+    "sessions",
+    "Per client session: its span, requests by role, errors, tokens, the share of its prompts "
+    "read from a cache, and tool calls.",
+    """
+    WITH calls AS (
+        SELECT r.session_id, count(*) AS tool_calls
+        FROM tool_calls t JOIN requests r ON r.id = t.request_id
+        GROUP BY r.session_id
+    )
+    SELECT r.session_id, min(r.started_at) AS first_at, max(r.started_at) AS last_at,
+           count(*) AS requests,
+           count(*) FILTER (WHERE r.role = 'main') AS main,
+           count(*) FILTER (WHERE r.role = 'subagent') AS subagent,
+           count(*) FILTER (WHERE r.error_category IS NOT NULL AND r.status <> 499) AS errors,
+           CAST(sum(r.input_tokens + r.cache_read_tokens + r.cache_creation_tokens)
+               FILTER (WHERE r.role <> 'count') AS BIGINT) AS prompt_tokens,
+           CAST(sum(r.output_tokens) AS BIGINT) AS output_tokens,
+           sum(r.cache_read_tokens) FILTER (WHERE r.role <> 'count')
+               / nullif(sum(r.input_tokens + r.cache_read_tokens + r.cache_creation_tokens)
+                   FILTER (WHERE r.role <> 'count'), 0) AS cache_share,
+           coalesce(any_value(c.tool_calls), 0) AS tool_calls
+    FROM requests r LEFT JOIN calls c ON c.session_id = r.session_id
+    GROUP BY r.session_id
+    ORDER BY last_at DESC
+    """,
+)
+
+VIEWS = (LATENCY, HIT_RATE, TOOL_SUCCESS, TOOLS_USED, TOKENS_SAVED, SESSIONS)

@@ -1,0 +1,118 @@
+"""Builds the one row that a request leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypedDict, Unpack
+
+from anyclaude.errors import AnyclaudeError, ApiError
+from anyclaude.types import Admission, ErrorCategory, Finish, RequestRecord, Tier
+
+
+class Facts(TypedDict, total=False):
+    """Columns that are known on arrival."""
+
+    session_id: str
+    role: str
+    model_requested: str
+    streaming: bool
+    tool_count: int
+
+
+class Recorder:
+    """Collects a request's figures; the clock starts when it is made."""
+
+    def __init__(self, request_id: str, started_at: float, clock: Callable[[], float]) -> None:
+        self.id = request_id
+        self._clock = clock
+        self._started = clock()
+        self._first: float | None = None
+        self._record = RequestRecord(request_id, started_at)
+
+    @property
+    def session_id(self) -> str:
+        return self._record.session_id
+
+    @property
+    def ttft_ms(self) -> float:
+        """Milliseconds from arrival to the first piece of the answer; 0 before it."""
+        return (self._first - self._started) * 1000 if self._first is not None else 0.0
+
+    def set(self, **facts: Unpack[Facts]) -> None:
+        self._record = replace(self._record, **facts)
+
+    def admitted(self, admission: Admission, reason: str) -> None:
+        usage = admission.usage
+        self._record = replace(
+            self._record,
+            backend=admission.backend,
+            model=admission.model,
+            route_reason=reason,
+            system_tokens=admission.system_tokens,
+            user_tokens=usage.prompt_tokens - admission.system_tokens,
+            input_tokens=usage.input_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_creation_tokens=usage.cache_creation_tokens,
+            tokens_reused=usage.cache_read_tokens,
+            cache_level="L1" if usage.cache_read_tokens else "MISS",
+            cache_tier=admission.tier,
+            prefix_break_at=admission.break_at,
+            prefix_break_cause=admission.break_cause,
+        )
+
+    def first_token(self) -> bool:
+        """Notes the first piece of the answer; true the first time."""
+        if self._first is not None:
+            return False
+        self._first = self._clock()
+        return True
+
+    def finished(self, finish: Finish, stop_reason: str) -> RequestRecord:
+        """The row of an answer that came to its end."""
+        usage = finish.usage
+        steps = usage.output_tokens - 1
+        return self._ended(
+            status=200,
+            stop_reason=stop_reason,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_creation_tokens=usage.cache_creation_tokens,
+            tokens_reused=usage.cache_read_tokens,
+            cache_level="L1" if usage.cache_read_tokens else "MISS",
+            cache_tier=Tier.KV.value if usage.cache_read_tokens else None,
+            kv_bytes=finish.kv_bytes,
+            time_saved_ms=finish.time_saved_ms,
+            queue_ms=finish.queue_ms,
+            prefill_ms=finish.prefill_ms,
+            decode_ms=finish.decode_ms,
+            tokens_per_second=(
+                steps / (finish.decode_ms / 1000) if steps > 0 and finish.decode_ms else None
+            ),
+        )
+
+    def counted(self, backend: str, reason: str, tokens: int) -> RequestRecord:
+        """The row of a ``count_tokens`` call."""
+        return self._ended(status=200, backend=backend, route_reason=reason, input_tokens=tokens)
+
+    def refused(self, error: BaseException) -> RequestRecord:
+        """The row of a request that ended in ``error``, before or after its first byte."""
+        status = error.status if isinstance(error, ApiError) else 500
+        category = error.category if isinstance(error, AnyclaudeError) else "unknown"
+        return self.failed(status, category, str(error) or type(error).__name__)
+
+    def failed(
+        self, status: int, category: ErrorCategory, message: str, *, tokens: int = 0
+    ) -> RequestRecord:
+        return self._ended(
+            status=status, error_category=category, error_message=message, output_tokens=tokens
+        )
+
+    def _ended(self, **values: object) -> RequestRecord:
+        duration = (self._clock() - self._started) * 1000
+        ttft = self.ttft_ms if self._first is not None else None
+        ended: RequestRecord = replace(  # type: ignore[misc]
+            self._record, duration_ms=duration, ttft_ms=ttft, **values
+        )
+        return ended

@@ -1,0 +1,104 @@
+"""Who may ask what: API key, admin token, and where a browser's page may not come from.
+
+A page in the user's browser can reach a loopback port. It sends an ``Origin``, and after DNS
+rebinding a ``Host`` of its own: both must be ours.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from werkzeug.datastructures import Headers
+
+from anyclaude.config.settings import ServerSettings
+from anyclaude.errors import AuthenticationFailed, PermissionDenied
+
+_OPEN = frozenset({"/", "/api/hello", "/health/live", "/health/ready"})
+
+
+class Guard:
+    """Checks the headers of each request against the settings and the admin token."""
+
+    def __init__(self, settings: ServerSettings, admin_token: str) -> None:
+        self._key = settings.api_key
+        self._token = admin_token
+        self._bound = settings.host.strip("[]").lower()
+
+    def check(self, path: str, headers: Headers) -> None:
+        """Raises AuthenticationFailed or PermissionDenied."""
+        self._check_origin(headers)
+        if path.startswith("/anyclaude/"):
+            self._check_admin(headers)
+        elif self._key and path not in _OPEN:
+            self._check_key(headers)
+
+    def _check_key(self, headers: Headers) -> None:
+        offered = [headers.get("x-api-key"), _bearer(headers)]
+        if any(_same(key, self._key) or _same(key, self._token) for key in offered):
+            return
+        state = "no" if all(key is None for key in offered) else "wrong"
+        raise AuthenticationFailed(
+            f"anyclaude: {state} API key; set ANTHROPIC_AUTH_TOKEN to the server.api_key of "
+            "this anyclaude"
+        )
+
+    def _check_admin(self, headers: Headers) -> None:
+        if not self._is_ours(headers.get("host", "")):
+            raise PermissionDenied("this Host is not an address of this anyclaude")
+        if not _same(_bearer(headers), self._token):
+            raise PermissionDenied(
+                "admin routes need 'Authorization: Bearer' with the token of the state file"
+            )
+
+    def _check_origin(self, headers: Headers) -> None:
+        origin = headers.get("origin")
+        if origin is None:
+            return
+        host = headers.get("host", "")
+        try:
+            netloc = urlsplit(origin).netloc
+        except ValueError:
+            netloc = ""
+        if not netloc or netloc.lower() != host.lower() or not self._is_ours(host):
+            raise PermissionDenied("requests from web pages of another origin are refused")
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a ``Host`` value names this machine in a way no foreign DNS can."""
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+        except ValueError:
+            return False
+        if name in {"localhost", self._bound}:
+            return bool(name)
+        address = _address(name)
+        bound = _address(self._bound)
+        if address is None:
+            return False
+        return address.is_loopback or (bound is not None and bound.is_unspecified)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what is bound to the address ``host``."""
+    address = _address(host.strip("[]"))
+    return address is not None and address.is_loopback
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def _bearer(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _same(offered: str | None, secret: str) -> bool:
+    # Header values arrive as Latin-1 text of the bytes sent.
+    if offered is None or not secret:
+        return False
+    return hmac.compare_digest(offered.encode("latin-1", "replace"), secret.encode())

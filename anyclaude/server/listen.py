@@ -1,0 +1,251 @@
+"""The socket, and Hypercorn behind it.
+
+Hypercorn's own ``serve`` can't be bounded: at shutdown it waits for open connections (on Python
+3.12 and later for ever), and a client that never reads keeps its connection as long as it likes.
+So the accept loop is ours, each connection is Hypercorn's ``TCPServer``, and every wait for a
+client has a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+from contextlib import suppress
+from typing import cast
+
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.typing import ASGIFramework, LifespanState
+from quart import Quart
+
+from anyclaude.config.settings import ServerSettings
+from anyclaude.errors import ConfigError
+from anyclaude.server.auth import is_loopback
+from anyclaude.server.limits import Limits
+
+log = logging.getLogger(__name__)
+# Without any handler the logging module would write warnings over the console.
+logging.getLogger("anyclaude").addHandler(logging.NullHandler())
+
+BACKLOG = 512
+_SPARE_FILES = 512
+
+
+class Listener:
+    """A bound socket; :meth:`serve` answers on it until told to stop."""
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self._socket = sock
+        self._limits = limits
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
+
+    @classmethod
+    def bind(cls, settings: ServerSettings, limits: Limits | None = None) -> Listener:
+        """Listens on host and port; port 0 is any free one, host ``fd://N`` a socket given to us.
+
+        Raises ConfigError when the address can't be had, or is open to others without a key.
+        """
+        sock = _inherited(settings.host) or _bound(settings)
+        address = str(sock.getsockname()[0])
+        if not settings.api_key and not is_loopback(address):
+            sock.close()
+            raise ConfigError(
+                f"server.host: {settings.host} can be reached from other machines; set "
+                "server.api_key, or bind 127.0.0.1"
+            )
+        # Now, not when serving: a busy port is to be known before a model is loaded.
+        try:
+            sock.listen(BACKLOG)
+        except OSError as error:
+            sock.close()
+            raise _unbindable(settings, error) from None
+        sock.setblocking(False)
+        return cls(sock, limits or Limits())
+
+    @property
+    def port(self) -> int:
+        """The port we got."""
+        return cast(int, self._socket.getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def close(self) -> None:
+        """Gives the socket back if :meth:`serve` never did. Idempotent."""
+        self._socket.close()
+
+    async def serve(self, app: Quart, stop: asyncio.Event) -> None:
+        """Serves until ``stop``; then streams end with an error event and connections close.
+
+        Cancelling it ends the connections at once.
+        """
+        _raise_file_limit(self._limits.connections + _SPARE_FILES)
+        worker = WorkerContext(None)
+        config = self._config()
+        asgi = ASGIWrapper(cast(ASGIFramework, app))
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if len(self._connections) >= self._limits.connections:
+                writer.transport.abort()
+                return
+            loop = asyncio.get_running_loop()
+            state = LifespanState({})
+            connection = _Connection(asgi, loop, config, worker, state, reader, writer)
+            connection.limits = self._limits
+            await self._run(connection)
+
+        await app.startup()
+        server = await asyncio.start_server(accept, sock=self._socket, backlog=BACKLOG)
+        drain_s = 0.0
+        try:
+            await stop.wait()
+            drain_s = self._limits.drain_s
+        finally:
+            server.close()
+            await worker.terminated.set()
+            await app.shutdown()
+            await self._end(drain_s)
+
+    async def _run(self, connection: _Connection) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._connections[task] = connection
+        try:
+            await connection
+        except Exception:
+            log.exception("a connection failed")
+            connection.abort()
+        finally:
+            del self._connections[task]
+
+    async def _end(self, drain_s: float) -> None:
+        """Waits for connections to end, then drops their sockets, then their tasks."""
+        if self._connections and drain_s:
+            await asyncio.wait(self._connections, timeout=drain_s)
+        for connection in self._connections.values():
+            connection.abort()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=self._limits.abort_s)
+        left = list(self._connections)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _config(self) -> Config:
+        config = Config()
+        config.errorlog = logging.getLogger(f"{__name__}.hypercorn")
+        config.accesslog = None
+        config.include_server_header = False
+        config.h11_max_incomplete_size = self._limits.header_bytes
+        config.keep_alive_timeout = self._limits.idle_s
+        return config
+
+
+class _Connection(TCPServer):
+    """Hypercorn's connection, with bounds on a client that doesn't read."""
+
+    limits: Limits
+
+    def abort(self) -> None:
+        """Drops the socket; everything behind it sees a disconnect."""
+        self.writer.transport.abort()
+
+    async def protocol_send(self, event: Event) -> None:
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            try:
+                self.writer.write(event.data)
+                await self._drain()
+            except (ConnectionError, RuntimeError):
+                await self.protocol.handle(Closed())
+
+    async def _drain(self) -> None:
+        """Waits until more may be written; a client that took nothing meanwhile is dropped."""
+        while True:
+            waiting = self.writer.transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self.limits.stall_s):
+                    await self.writer.drain()
+                    return
+            except TimeoutError:
+                if self.writer.transport.get_write_buffer_size() >= waiting:
+                    log.warning("dropped a client that does not read")
+                    self.abort()
+                    raise ConnectionAbortedError from None
+
+    async def _close(self) -> None:
+        # Hypercorn's own swallows the cancellation, so the scope has to be asked.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.close_s) as scope:
+                await super()._close()
+        if scope.expired():
+            self.abort()
+
+
+def _inherited(host: str) -> socket.socket | None:
+    if not host.startswith("fd://"):
+        return None
+    try:
+        sock = socket.socket(fileno=int(host.removeprefix("fd://")))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"server.host: {host} is not an open socket ({error})") from None
+    if sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        sock.detach()
+        raise ConfigError(f"server.host: {host} is not a TCP socket")
+    return sock
+
+
+def _bound(settings: ServerSettings) -> socket.socket:
+    host = settings.host.strip("[]")
+    if not host:
+        raise ConfigError("server.host: it is empty; use 127.0.0.1")
+    try:
+        found = socket.getaddrinfo(
+            host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError, OverflowError):
+        raise ConfigError(f"server.host: {settings.host} is not an address here") from None
+    # A name such as localhost may have both: clients try IPv4 as well.
+    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        raise _unbindable(settings, error) from None
+    return sock
+
+
+def _unbindable(settings: ServerSettings, error: Exception) -> ConfigError:
+    where = f"port {settings.port} of {settings.host}"
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return ConfigError(
+                f"server.port: {where} is in use; stop what listens there or choose another port"
+            )
+        case OSError(errno=errno.EACCES):
+            return ConfigError(f"server.port: {where} needs more rights; choose one above 1023")
+        case OSError(errno=errno.EADDRNOTAVAIL):
+            return ConfigError(f"server.host: {settings.host} is no address of this machine")
+        case _:
+            return ConfigError(f"server.port: {where} can't be bound ({error})")
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """macOS starts a process with 256 open files, fewer than we take connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

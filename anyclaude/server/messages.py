@@ -1,0 +1,153 @@
+"""``POST /v1/messages`` and ``count_tokens``.
+
+Everything that can be refused is refused before the first byte, with its status; after that a
+stream ends in ``message_stop`` or one ``error`` event. A client that leaves ends its generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from quart import Response, request
+from werkzeug.datastructures import Headers
+
+from anyclaude.errors import ApiError
+from anyclaude.events import SystemEvent
+from anyclaude.pipeline import Arrival
+from anyclaude.server.connection import close_later
+from anyclaude.server.context import Context, context, request_id
+from anyclaude.server.errors import api_error
+from anyclaude.server.schema import ParseResult, parse_count, parse_messages, peek
+from anyclaude.server.sse import sse
+from anyclaude.server.wire import encode
+from anyclaude.stream import MessageStop, StreamError, StreamEvent
+from anyclaude.types import Admission, ClientInfo
+
+log = logging.getLogger(__name__)
+
+_SECRET = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
+_NOT_SENT = frozenset({"remote-addr"})  # Quart adds it to the client's own headers
+
+
+async def post_messages() -> Response:
+    """Answers with a message, as a stream or whole."""
+    server = context()
+    arrival, parsed = await _arrive(server, parse_messages)
+    async with server.stopping.guard():
+        exchange = await server.pipeline.open(arrival, parsed.request)
+    headers = _headers(exchange.admission)
+    if not parsed.request.stream:
+        async with server.stopping.guard():
+            message = await exchange.message()
+        return Response(encode(message), headers=headers, content_type="application/json")
+    events = exchange.events()
+    close_later(request, partial(_close, events))
+    # Begun here: an iterator that was never begun has nothing to close, but holds a slot.
+    async with server.stopping.guard():
+        first = await anext(events)
+    headers["cache-control"] = "no-cache"
+    return Response(
+        _stream(server, request_id(), events, first),
+        headers=headers,
+        content_type="text/event-stream; charset=utf-8",
+    )
+
+
+async def post_count() -> Response:
+    """Answers with the number of tokens the same request would be."""
+    server = context()
+    arrival, parsed = await _arrive(server, parse_count)
+    async with server.stopping.guard():
+        tokens = await server.pipeline.count(arrival, parsed.request)
+    return Response(encode({"input_tokens": tokens}), content_type="application/json")
+
+
+async def _arrive(
+    server: Context, parse: Callable[[bytes, str | None], ParseResult]
+) -> tuple[Arrival, ParseResult]:
+    started_at = server.clock()
+    client = client_info(request.headers)
+    body = b""
+    try:
+        body = await server.bodies.read(request)
+        async with server.parsers:
+            parsed = await asyncio.to_thread(parse, body, request.headers.get("content-type"))
+    except ApiError as error:
+        if parse is parse_messages:
+            await _reject(server, error, started_at, client, body)
+        raise
+    for note in parsed.notes:
+        event = SystemEvent(server.clock(), "warning", "input", note, request_id())
+        server.bus.publish(event)
+    return Arrival(request_id(), started_at, client, parsed.body), parsed
+
+
+async def _reject(
+    server: Context, error: ApiError, started_at: float, client: ClientInfo, body: bytes
+) -> None:
+    async with server.parsers:
+        model, streaming = await asyncio.to_thread(peek, body)
+    arrival = Arrival(request_id(), started_at, client, body.decode("utf-8", "replace"))
+    await server.pipeline.reject(arrival, error, streaming=streaming, model=model)
+
+
+async def _stream(
+    server: Context, id: str, events: AsyncIterator[StreamEvent], first: StreamEvent
+) -> AsyncIterator[bytes]:
+    event: StreamEvent | None = first
+    ended = False
+    try:
+        while event is not None:
+            ended = isinstance(event, MessageStop | StreamError)
+            yield sse(event, id)
+            async with server.stopping.guard():
+                event = await anext(events, None)
+    except Exception as error:
+        told = api_error(error)
+        if not ended:
+            yield sse(StreamError(told.type, told.message), id)
+    finally:
+        await _close(events)
+
+
+async def _close(events: AsyncIterator[StreamEvent]) -> None:
+    aclose = cast("Callable[[], Awaitable[None]] | None", getattr(events, "aclose", None))
+    if aclose is not None:
+        await aclose()
+
+
+def _headers(admission: Admission) -> dict[str, str]:
+    usage = admission.usage
+    return {
+        "x-anyclaude-cache": cache_header(
+            "none" if admission.tier is None else admission.tier.value,
+            usage.cache_read_tokens,
+            usage.prompt_tokens,
+            admission.break_cause.value,
+        ),
+        "x-anyclaude-backend": admission.backend,
+    }
+
+
+def cache_header(tier: str, reused: int, prompt: int, cause: str) -> str:
+    return f"tier={tier}; reused={reused}; prompt={prompt}; cause={cause}"
+
+
+def client_info(headers: Headers) -> ClientInfo:
+    """Who asks; of headers that sound like a secret not even the name is kept."""
+    kept = (
+        (name.lower(), value)
+        for name, value in headers.items()
+        if name.lower() not in _NOT_SENT and not _SECRET.search(name)
+    )
+    return ClientInfo(
+        session_id=headers.get("x-claude-code-session-id", ""),
+        agent_id=headers.get("x-claude-code-agent-id", ""),
+        user_agent=headers.get("user-agent", ""),
+        headers=tuple(kept),
+    )

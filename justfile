@@ -1,0 +1,28 @@
+# Everyday commands; `just` alone runs what CI runs.
+default: check
+
+check: lint types arch test
+
+fmt:
+    uv run ruff format .
+    uv run ruff check --fix .
+
+lint:
+    uv run ruff check .
+    uv run ruff format --check .
+
+types:
+    uv run mypy
+
+arch:
+    uv run lint-imports
+
+test *ARGS:
+    uv run pytest {{ARGS}}
+
+# Accept the console's new snapshots after looking at them.
+snap:
+    uv run pytest tests/tui --snapshot-update
+
+run *ARGS:
+    uv run anyclaude-tui {{ARGS}}

@@ -1,0 +1,138 @@
+"""A model double for the real engine: its KV cache holds the token ids themselves.
+
+Every answer is computed from what the cache holds, not from what was sent, so a cache that is
+off by one token, belongs to another conversation or was padded wrongly gives another answer at
+once. Everything around it is real: mlx-lm's batch generator, its caches, the tokenizer, the
+chat template, the prefix tree.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.models.cache import KVCache
+
+from anyclaude.engine.load import LoadedModel, load_model
+from anyclaude.engine.template import ToolFallback
+from anyclaude.tools.hermes import HERMES, hermes_result, hermes_tool_section
+from anyclaude.types import Sampling
+
+Script = Callable[[str], str]
+"""From the whole prompt as text to the answer as text."""
+
+TAIL = "<|im_start|>assistant\n"
+FALLBACK = ToolFallback(HERMES, hermes_tool_section, hermes_result)
+
+
+@dataclass
+class Gate:
+    """Lets a test hold the model before a step, and count its steps."""
+
+    open: threading.Event = field(default_factory=threading.Event)
+    prefill_calls: int = 0
+    prefill_tokens: int = 0
+    decode_calls: int = 0
+    fail_next: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+
+class TokenMemory(nn.Module):
+    """One layer whose keys are token ids; next token = what the script says of the ids."""
+
+    def __init__(self, tokenizer: Any, vocab: int, eos: int, script: Script, gate: Gate) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+        self._vocab = vocab
+        self._eos = eos
+        self._script = script
+        self._gate = gate
+        self._tail: list[int] = tokenizer.encode(TAIL, add_special_tokens=False)
+        self._answers: dict[tuple[int, ...], list[int]] = {}
+
+    @property
+    def layers(self) -> list[None]:
+        return [None]
+
+    def make_cache(self) -> list[KVCache]:
+        return [KVCache()]
+
+    def __call__(self, inputs: mx.array, cache: list[Any]) -> mx.array:
+        gate = self._gate
+        gate.open.wait(30)
+        if gate.fail_next is not None:
+            error, gate.fail_next = gate.fail_next, None
+            raise error
+        ids = inputs.astype(mx.float32)[:, None, :, None]
+        layer = cache[0]
+        keys, _ = layer.update_and_fetch(ids, ids)
+        if inputs.shape[1] > 1:
+            gate.prefill_calls += 1
+            gate.prefill_tokens += inputs.size
+            return mx.zeros((*inputs.shape, self._vocab))
+        gate.decode_calls += 1
+        rows = keys[:, 0, :, 0].tolist()
+        padding = layer.left_padding.tolist() if hasattr(layer, "left_padding") else [0]
+        chosen = [
+            self._next([int(t) for t in row[pad:]]) for row, pad in zip(rows, padding, strict=True)
+        ]
+        return (mx.arange(self._vocab)[None, :] == mx.array(chosen)[:, None])[:, None, :] * 100.0
+
+    def _next(self, history: list[int]) -> int:
+        at = self._prompt_end(history)
+        if at is None:
+            return self._eos
+        prompt, written = tuple(history[:at]), history[at:]
+        if prompt not in self._answers:
+            text = self._script(self._tokenizer.decode(list(prompt)))
+            self._answers[prompt] = [
+                *self._tokenizer.encode(text, add_special_tokens=False),
+                self._eos,
+            ]
+        answer = self._answers[prompt]
+        # One more step runs after the end: mlx-lm samples ahead of what it has handed out.
+        more = len(written) < len(answer) and answer[: len(written)] == written
+        return answer[len(written)] if more else self._eos
+
+    def _prompt_end(self, history: list[int]) -> int | None:
+        width = len(self._tail)
+        for start in range(len(history) - width, -1, -1):
+            if history[start : start + width] == self._tail:
+                return start + width
+        return None
+
+
+@dataclass(frozen=True)
+class DoubleLoader:
+    """A model loader for the engine: SmolLM2's tokenizer and template over the double.
+
+    ``fail`` names models that cannot be loaded.
+    """
+
+    embedded: Path
+    script: Script
+    context_limit: int = 200_000
+    gate: Gate = field(default_factory=Gate)
+    fail: frozenset[str] = frozenset()
+
+    def __call__(self, name: str, progress: Callable[[float, str], None]) -> LoadedModel:
+        if name in self.fail:
+            raise RuntimeError(f"{name} is broken on purpose")
+        base = load_model(self.embedded, name, progress, FALLBACK)
+        eos = base.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        model = TokenMemory(base.tokenizer, len(base.tokenizer), eos, self.script, self.gate)
+        return replace(
+            base,
+            name=name,
+            model=model,
+            context_limit=self.context_limit,
+            fingerprint=f"double-{name}",
+            defaults=Sampling(),
+        )

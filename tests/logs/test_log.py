@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anyclaude.errors import InvalidRequest, Unavailable
+from anyclaude.events import SystemEvent
+from anyclaude.logs import writer as writer_module
+from anyclaude.logs.log import RequestLog
+from anyclaude.logs.rows import request_of, store
+from anyclaude.types import RequestRecord
+from tests.logs.clock import DAY, START, Clock, call, message, record
+from tests.logs.conftest import OpenLog
+
+
+async def test_a_recorded_request_is_visible_to_the_next_query(log: RequestLog) -> None:
+    await log.record(record("req_1"))
+    result = await log.query("SELECT id, status FROM requests", 10)
+    assert result.columns == ("id", "status")
+    assert result.rows == (("req_1", 200),)
+    assert not result.truncated
+
+
+async def test_calls_and_messages_come_back_in_order(log: RequestLog) -> None:
+    calls = (
+        call("req_1", "Write", tokens=7),
+        call("req_1", "Bash", verdict="unparsed", issues=("no JSON", "cut off"), repaired=True),
+    )
+    messages = (message("hello"), message("hi", "assistant"), message("hello"))
+    await log.record(record("req_1"), calls, messages)
+    assert await log.tool_calls("req_1") == calls
+    assert await log.messages("req_1") == messages
+    assert await log.tool_calls("req_2") == ()
+    assert await log.request("req_2") is None
+
+
+async def test_a_body_is_stored_once_however_often_it_is_sent(log: RequestLog) -> None:
+    await log.record(record("req_1"), (), (message("a"),))
+    await log.record(record("req_2"), (), (message("a"), message("b")))
+    result = await log.query("SELECT body FROM messages ORDER BY body", 10)
+    assert result.rows == (("a",), ("b",))
+    assert await log.messages("req_2") == (message("a"), message("b"))
+
+
+async def test_bodies_switched_off_leave_hashes_and_later_ones_fill_in(open_log: OpenLog) -> None:
+    log = await open_log(bodies=False)
+    await log.record(record("req_1"), (), (message("a"), message("b", "assistant")))
+    assert [(m.hash, m.role, m.body) for m in await log.messages("req_1")] == [
+        ("hash of a", "user", ""),
+        ("hash of b", "assistant", ""),
+    ]
+    await log.close()
+    log = await open_log(bodies=True)
+    await log.record(record("req_2"), (), (message("a"),))
+    assert (await log.messages("req_1"))[0] == message("a")
+
+
+async def test_requests_are_newest_first_and_page_by_time(log: RequestLog) -> None:
+    records = [record(f"req_{n}", START + n + 0.123456) for n in range(5)]
+    await asyncio.gather(*(log.record(r) for r in records))
+    first = await log.requests(2)
+    assert [r.id for r in first] == ["req_4", "req_3"]
+    rest = await log.requests(10, before=first[-1].started_at)
+    assert rest == (records[2], records[1], records[0])
+    with pytest.raises(InvalidRequest, match="before"):
+        await log.requests(10, before=float("nan"))
+
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "bool": st.booleans(),
+    "int": st.integers(0, 2**31 - 1),
+    "int | None": st.none() | st.integers(0, 2**31 - 1),
+    "float": st.floats(0, 1e9, allow_nan=False),
+    "float | None": st.none() | st.floats(0, 1e9, allow_nan=False),
+    "str": _text,
+    "str | None": st.none() | _text,
+}
+
+
+def _records() -> st.SearchStrategy[RequestRecord]:
+    values = {f.name: _VALUES[str(f.type)] for f in fields(RequestRecord)}
+    values["started_at"] = st.integers(0, 4_000_000_000_000_000).map(lambda us: us / 1e6)
+    return st.builds(RequestRecord, **values)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(batch=st.lists(_records(), min_size=1, max_size=4, unique_by=lambda r: r.id))
+def test_a_record_comes_back_as_it_went_in(batch: list[RequestRecord]) -> None:
+    import duckdb
+
+    from anyclaude.logs.rows import Entry
+    from anyclaude.logs.schema import REQUESTS, migrate
+
+    con = duckdb.connect(":memory:")
+    migrate(con)
+    store(con, [Entry(r) for r in batch], bodies=True, again=False)
+    rows = con.execute(f"SELECT {', '.join(REQUESTS.column_names)} FROM requests").fetchall()
+    con.close()
+    assert [request_of(row) for row in rows] == batch
+
+
+async def test_text_with_lone_surrogates_is_stored_with_replacements(log: RequestLog) -> None:
+    await log.record(
+        record("req_1", error_message="a\ud800é"), (call("req_1", issues=("x\udfff",)),)
+    )
+    (stored,) = await log.requests(1)
+    assert stored.error_message == "a\ufffdé"
+    assert (await log.tool_calls("req_1"))[0].issues == ("x\ufffd",)
+
+
+async def test_requests_that_end_together_are_committed_together(
+    log: RequestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    entered, release = threading.Event(), threading.Event()
+
+    def held_store(con: Any, entries: Any, **options: Any) -> None:
+        batches.append(len(entries))
+        entered.set()
+        assert release.wait(60)
+        store(con, entries, **options)
+
+    monkeypatch.setattr(writer_module, "store", held_store)
+    first = asyncio.create_task(log.record(record("req_0")))
+    await asyncio.to_thread(entered.wait, 60)
+    others = [asyncio.create_task(log.record(record(f"req_{n}"))) for n in range(1, 21)]
+    await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(first, *others)
+    assert batches == [1, 20]
+    assert (await log.query("SELECT count(*) FROM requests", 1)).rows == ((21,),)
+
+
+async def test_a_row_that_cannot_be_stored_is_reported_and_costs_no_other(
+    log: RequestLog, reported: list[SystemEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def held_store(con: Any, entries: Any, **options: Any) -> None:
+        entered.set()
+        assert release.wait(60)
+        store(con, entries, **options)
+
+    monkeypatch.setattr(writer_module, "store", held_store)
+    first = asyncio.create_task(log.record(record("req_0")))
+    await asyncio.to_thread(entered.wait, 60)
+    batch = [record("req_1"), record("req_bad", input_tokens=2**70), record("req_2")]
+    tasks = [asyncio.create_task(log.record(r)) for r in batch]
+    await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(first, *tasks)
+    assert {r.id for r in await log.requests(10)} == {"req_0", "req_1", "req_2"}
+    assert [(e.level, e.kind, e.request_id) for e in reported] == [("error", "log", "req_bad")]
+
+
+async def test_a_repeated_id_is_refused(log: RequestLog, reported: list[SystemEvent]) -> None:
+    await log.record(record("req_1", model="a"))
+    await log.record(record("req_1", model="b"))
+    assert [r.model for r in await log.requests(10)] == ["a"]
+    assert [e.request_id for e in reported] == ["req_1"]
+
+
+async def test_events_are_rows(log: RequestLog) -> None:
+    log.post(SystemEvent(START, "warning", "memory", "tight", "req_1", "97 %"))
+    await log.record(record("req_1"))
+    result = await log.query("SELECT epoch(happened_at), * EXCLUDE (happened_at) FROM events", 10)
+    assert result.rows == ((START, "warning", "memory", "tight", "req_1", "97 %"),)
+
+
+async def test_a_silent_disk_holds_up_one_request_and_no_more(
+    open_log: OpenLog, reported: list[SystemEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await open_log(patience=0.05)
+    release = threading.Event()
+
+    def held_store(con: Any, entries: Any, **options: Any) -> None:
+        assert release.wait(60)
+        store(con, entries, **options)
+
+    monkeypatch.setattr(writer_module, "store", held_store)
+    await log.record(record("req_1"))
+    await log.record(record("req_2"))
+    assert [(e.level, e.kind) for e in reported] == [("error", "log")]
+    assert "doesn't answer" in reported[0].message
+    release.set()
+    await log.close()
+    log = await open_log()
+    assert {r.id for r in await log.requests(10)} == {"req_1", "req_2"}
+
+
+async def test_closing_writes_what_is_queued_and_opening_again_goes_on(
+    open_log: OpenLog, path: Path
+) -> None:
+    log = await open_log()
+    await log.record(record("req_1"))
+    log.post(SystemEvent(START, "info", "server", "stopping"))
+    await log.close()
+    await log.close()
+    assert not path.with_name(path.name + ".wal").exists()
+    log = await open_log()
+    await log.record(record("req_2", START + 1))
+    assert [r.id for r in await log.requests(10)] == ["req_2", "req_1"]
+    assert (await log.query("SELECT message FROM events", 10)).rows == (("stopping",),)
+
+
+async def test_a_closed_log_says_so_and_never_raises_from_record(
+    log: RequestLog, reported: list[SystemEvent]
+) -> None:
+    await log.close()
+    await log.record(record("req_1"))
+    log.post(SystemEvent(START, "info", "server", "late"))
+    assert [e.level for e in reported] == ["error"]
+    assert "req_1" in reported[0].message
+    with pytest.raises(Unavailable):
+        await log.query("SELECT 1", 1)
+
+
+async def test_old_rows_go_with_all_that_only_they_refer_to(
+    open_log: OpenLog, clock: Clock
+) -> None:
+    log = await open_log()
+    await log.record(record("req_old", START), (call("req_old"),), (message("a"), message("b")))
+    await log.record(record("req_new", START + 20 * DAY), (call("req_new"),), (message("b"),))
+    log.post(SystemEvent(START, "info", "server", "old"))
+    log.post(SystemEvent(START + 20 * DAY, "info", "server", "new"))
+    await log.close()
+
+    clock.now = START + 31 * DAY
+    log = await open_log(retention_days=30)
+    await log.record(record("req_now", clock.now))
+    assert {r.id for r in await log.requests(10)} == {"req_new", "req_now"}
+    assert await log.tool_calls("req_old") == ()
+    assert await log.tool_calls("req_new") == (call("req_new"),)
+    assert (await log.query("SELECT body FROM messages", 10)).rows == (("b",),)
+    assert (await log.query("SELECT message FROM events", 10)).rows == (("new",),)
+
+    clock.now = START + 52 * DAY
+    await log.record(record("req_tick", clock.now))  # the pass runs after this commit
+    await log.record(record("req_tock", clock.now))
+    assert {r.id for r in await log.requests(10)} == {"req_now", "req_tick", "req_tock"}
+    assert (await log.query("SELECT count(*) FROM messages", 10)).rows == ((0,),)

@@ -1,0 +1,114 @@
+"""Fixtures for the console: a still clock, UTC, no animation, and SVG pictures by syrupy."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["TEXTUAL_ANIMATIONS"] = "none"
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from textual.pilot import Pilot
+
+from anyclaude.config.settings import UiSettings
+from tests.tui.fake_source import Clock, FakeLaunch, FakeSource
+from tui.app import Console, Surroundings
+from tui.themes import load_themes, theme_folder
+
+
+class SvgExtension(SingleFileSnapshotExtension):
+    """One .svg file per picture, as text so that a change can be read."""
+
+    file_extension = "svg"
+    _write_mode = WriteMode.TEXT
+
+
+@pytest.fixture
+def svg(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(SvgExtension)
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+class Stage:
+    """A console on the fakes, and the hands that drive it."""
+
+    def __init__(
+        self, app: Console, pilot: Pilot[None], source: FakeSource, launch: FakeLaunch,
+        clock: Clock, copied: list[str],
+    ) -> None:
+        self.app, self.pilot, self.source, self.launch = app, pilot, source, launch
+        self.clock, self.copied = clock, copied
+
+    async def settle(self) -> None:
+        """Lets workers end and the screen come to rest, with a tick before and after."""
+        self.app.tick()
+        await self.app.workers.wait_for_complete()
+        self.app.tick()
+        await self.pilot.pause()
+
+    async def send(self, *events: object) -> None:
+        self.source.send(*events)  # type: ignore[arg-type]
+        await self.settle()
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.settle()
+
+    def picture(self) -> str:
+        return self.app.export_screenshot(title="anyclaude")
+
+    def text(self) -> str:
+        """The screen as plain text."""
+        width, _ = self.app.size
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text[:width].rstrip() for strip in strips)
+
+
+Opener = Callable[..., AbstractAsyncContextManager[Stage]]
+
+
+@pytest.fixture
+def console() -> Opener:
+    """``async with console(size=(120, 40)) as stage``."""
+
+    @asynccontextmanager
+    async def opened(
+        size: tuple[int, int] = (120, 40),
+        *,
+        ui: UiSettings | None = None,
+        failure: Exception | None = None,
+        source: FakeSource | None = None,
+    ) -> AsyncIterator[Stage]:
+        source = source or FakeSource()
+        launch = FakeLaunch(source, failure)
+        clock, copied = Clock(), []
+
+        async def copy(text: str) -> bool:
+            copied.append(text)
+            return True
+
+        app = Console(
+            launch,
+            ui or UiSettings(),
+            load_themes([theme_folder()]),
+            Surroundings(now=clock, tick_s=None, copy=copy),
+        )
+        async with app.run_test(size=size) as pilot:
+            stage = Stage(app, pilot, source, launch, clock, copied)
+            await stage.settle()
+            yield stage
+
+    return opened

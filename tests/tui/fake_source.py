@@ -1,0 +1,335 @@
+"""A source and a launch whose every event is scripted, with a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from anyclaude.control import BackendInfo, Control, Flushed, ModelInfo, Stats
+from anyclaude.errors import NotFound
+from anyclaude.events import (
+    Bus,
+    EngineState,
+    Event,
+    FirstToken,
+    OutputDelta,
+    PrefillProgress,
+    RequestAdmitted,
+    RequestFinished,
+    RequestReceived,
+    Subscription,
+    SystemEvent,
+    TierStats,
+    ToolCallSeen,
+    Vitals,
+)
+from anyclaude.types import RequestDetail, RequestRecord, SqlResult, ToolCallRecord
+from tui.source import Source
+
+NOON = 1_760_011_200.0 + 9 * 60  # 2025-10-09 12:09:00 UTC
+MODEL = "SmolLM2-135M-Instruct"
+LOADING = EngineState("loading", MODEL, 0.62, "converting weights")
+READY = EngineState("ready", MODEL, 1.0, "", 8192)
+
+
+class Clock:
+    """Unix time that moves only when told to."""
+
+    def __init__(self, at: float = NOON) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        self.at += seconds
+
+
+@dataclass
+class FakeControl:
+    """Writes down what it is asked to do."""
+
+    bus: Bus
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+    details: dict[str, RequestDetail] = field(default_factory=dict)
+    local: tuple[ModelInfo, ...] = ()
+    recorded: tuple[RequestRecord, ...] = ()
+    failure: Exception | None = None
+
+    def _note(self, *call: str) -> None:
+        self.calls.append(call)
+        if self.failure is not None:
+            raise self.failure
+
+    async def stats(self) -> Stats:
+        return Stats("0", "http://127.0.0.1:8082", 1.0, READY, vitals(), 0, 0, 0, 0, 0)
+
+    async def cache(self) -> tuple[TierStats, ...]:
+        return vitals().tiers
+
+    async def flush(self, tier: str | None = None) -> tuple[Flushed, ...]:
+        self._note("flush", tier or "all")
+        return (Flushed("kv", 12, 6_871_947_674),)
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        return self.local
+
+    async def load_model(self, name: str) -> None:
+        self._note("load", name)
+        self.bus.publish(EngineState("loading", name, 0.4, "reading weights"))
+
+    async def unload_model(self) -> None:
+        self._note("unload")
+
+    async def restart_engine(self) -> None:
+        self._note("restart")
+
+    async def backends(self) -> tuple[BackendInfo, ...]:
+        return ()
+
+    async def requests(
+        self, limit: int = 200, before: float | None = None
+    ) -> tuple[RequestRecord, ...]:
+        return self.recorded
+
+    async def detail(self, request_id: str) -> RequestDetail:
+        if request_id not in self.details:
+            raise NotFound(f"no request {request_id}")
+        return self.details[request_id]
+
+    async def cancel(self, request_id: str) -> bool:
+        self._note("cancel", request_id)
+        return True
+
+    async def sql(self, query: str, limit: int = 10_000) -> SqlResult:
+        raise AssertionError("the console runs no SQL")
+
+
+class FakeSource:
+    """A server that exists only as far as the test says."""
+
+    address = "http://127.0.0.1:8082"
+    env_lines = ('eval "$(anyclaude env)"', "claude")
+
+    def __init__(self) -> None:
+        self.bus = Bus()
+        self.fake = FakeControl(self.bus)
+        self.attached = False
+        self.advised: tuple[str, ...] = ()
+
+    @property
+    def control(self) -> Control:
+        return self.fake
+
+    @property
+    def engine_state(self) -> EngineState:
+        return self.bus.engine_state
+
+    def subscribe(self) -> Subscription:
+        return self.bus.subscribe()
+
+    async def advice(self, model: str) -> tuple[str, ...]:
+        return self.advised
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+    def send(self, *events: Event) -> None:
+        for event in events:
+            self.bus.publish(event)
+
+
+class FakeLaunch:
+    """Starts at once, or fails with what it is given."""
+
+    def __init__(self, source: FakeSource, failure: Exception | None = None) -> None:
+        self.source = source
+        self.failure = failure
+        self.stops = 0
+        self.hold: asyncio.Event | None = None
+
+    async def start(self, found: Callable[[Source], None]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        found(self.source)
+        if self.hold is not None:
+            await self.hold.wait()
+
+    async def stop(self) -> None:
+        self.stops += 1
+
+
+def vitals(**changes: object) -> Vitals:
+    base = Vitals(
+        at=NOON,
+        running=1,
+        waiting=1,
+        decode_tps=41.8,
+        prefill_tps=1900.0,
+        ttft_p50_ms=400.0,
+        ttft_p95_ms=950.0,
+        memory_bytes=22_870_841_753,
+        memory_total_bytes=38_654_705_664,
+        mlx_active_bytes=20_000_000_000,
+        mlx_busy=0.71,
+        loop_lag_p99_ms=1.2,
+        tiers=(
+            TierStats(
+                "kv", True, hits=44, misses=6, entries=12, bytes=6_871_947_674,
+                limit_bytes=9_663_676_416, evictions=3, tokens_saved=1_420_000,
+                seconds_saved=1180.0,
+            ),
+        ),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def request(
+    suffix: str,
+    at: float,
+    *,
+    model: str = "claude-sonnet-4-5-20250929",
+    role: str = "main",
+    prompt: int = 18_400,
+    read: int = 17_850,
+    out: int = 612,
+    ttft: float = 380.0,
+    tps: float = 42.1,
+    stop: str | None = "end_turn",
+    status: int = 200,
+    error: str | None = None,
+    cause: str = "none",
+) -> list[Event]:
+    """A request that came and ended; ``suffix`` is what the list shows of its id."""
+    request_id = f"req_0000000000000000{suffix}"
+    decode = out / tps * 1000 if out else 0.0
+    record = RequestRecord(
+        id=request_id,
+        started_at=at,
+        session_id="5f0c9a52-3d1e-4f6b-9a57-c0ffee000001",
+        role=role,
+        model_requested=model,
+        model=MODEL if status < 400 else "",
+        backend="mlx" if status < 400 else "",
+        route_reason="no routes: the local engine",
+        streaming=True,
+        status=status,
+        stop_reason=stop,
+        error_category="resource" if error else None,
+        error_message=error,
+        input_tokens=prompt - read if status < 400 else 0,
+        output_tokens=out,
+        cache_level="L1" if read else "MISS",
+        cache_tier="kv" if read else None,
+        cache_read_tokens=read if status < 400 else 0,
+        tokens_reused=read if status < 400 else 0,
+        time_saved_ms=read * 0.5,
+        queue_ms=12.0,
+        prefill_ms=ttft - 12.0,
+        ttft_ms=ttft if out else None,
+        decode_ms=decode,
+        duration_ms=ttft + decode,
+        tokens_per_second=tps if out else None,
+        tool_count=18,
+        prefix_break_cause=cause,
+        prefix_break_at=read if cause != "none" else None,
+    )
+    events = received(suffix, at, model=model, role=role)
+    if status < 400:
+        events += admitted(suffix, prompt, read, cause=cause)
+    return [*events, RequestFinished(record)]
+
+
+def received(
+    suffix: str, at: float, *, model: str = "claude-sonnet-4-5-20250929", role: str = "main"
+) -> list[Event]:
+    request_id = f"req_0000000000000000{suffix}"
+    return [RequestReceived(request_id, at, "5f0c9a52-3d1e-4f6b", role, model, True, 18)]
+
+
+def admitted(suffix: str, prompt: int, read: int, *, cause: str = "none") -> list[Event]:
+    request_id = f"req_0000000000000000{suffix}"
+    tier = "kv" if read else None
+    reason = "no routes: the local engine"
+    return [RequestAdmitted(request_id, "mlx", MODEL, reason, prompt, read, tier, cause)]
+
+
+def call(suffix: str, at: float, name: str, verdict: str, issues: tuple[str, ...]) -> ToolCallSeen:
+    raw = '<tool_call>\n{"name": "%s", "arguments": {"file_path": "parser.py"}}\n</tool_call>'
+    record = ToolCallRecord(
+        request_id=f"req_0000000000000000{suffix}",
+        tool_use_id="toolu_01J9",
+        name=name,
+        verdict=verdict,  # type: ignore[arg-type]
+        issues=issues,
+        raw=raw % name,
+        final='{"file_path": "parser.py"}' if verdict != "unparsed" else "",
+    )
+    return ToolCallSeen(at, record)
+
+
+def session() -> list[Event]:
+    """Eight requests as on the style page: ended, failed, running and waiting."""
+    t = NOON - 298
+    live = "req_0000000000000000a3f8"
+    return [
+        READY,
+        SystemEvent(t - 20, "info", "model", f"{MODEL} loaded in 4.1 s"),
+        *request("a3f1", t),
+        *request("a3f2", t + 7, model="claude-haiku-4-5", role="title", prompt=1200, read=0,
+                 out=44, ttft=610.0, tps=43.0, cause="new_session"),
+        *received("a3f3", t + 9),
+        call("a3f3", t + 11, "Edit", "failed", ("missing required property: old_string",)),
+        *request("a3f3", t + 9, prompt=18_900, read=18_140, out=231, ttft=410.0, tps=41.7,
+                 stop="tool_use"),
+        *request("a3f4", t + 17, prompt=19_200, read=18_900, out=418, ttft=360.0, tps=41.9,
+                 stop="tool_use"),
+        *received("a3f5", t + 24),
+        call("a3f5", t + 26, "Bash", "unparsed", ("bad JSON at column 118", "no closing brace")),
+        *request("a3f5", t + 24, prompt=21_000, read=9_200, out=540, ttft=1920.0, tps=40.3,
+                 stop="tool_use", cause="history_changed"),
+        *request("a3f6", t + 38, prompt=21_400, read=0, out=0, status=400, stop=None,
+                 error="messages.3.content.0.type: unknown block type 'vidéo'"),
+        *request("a3f7", t + 50, prompt=21_900, read=0, out=0, status=529, stop=None,
+                 error="the queue is full (64 waiting); try again in 2 s"),
+        SystemEvent(t + 50, "warning", "input", "529 busy: the queue is full", "a3f7"),
+        *received("a3f8", NOON - 6.5),
+        *admitted("a3f8", 22_300, 21_640),
+        PrefillProgress(live, 22_000, 22_300),
+        FirstToken(live, 400.0),
+        OutputDelta(live, "thinking", "The test wants a lazy parser. ", 9),
+        OutputDelta(live, "text", "I'll read the failing test, ", 30),
+        OutputDelta(live, "text", "then change the parser.\n", 40),
+        OutputDelta(live, "tool_use", '{"name": "Read", "arguments": {', 60),
+        call("a3f8", NOON - 2, "Read", "valid", ()),
+        OutputDelta(live, "tool_use", '<tool_call>\n{"name": "Edit", "argu', 187),
+        *received("a3f9", NOON - 3, model="claude-haiku-4-5", role="title"),
+        vitals(),
+    ]
+
+
+def detail(suffix: str) -> RequestDetail:
+    """What the log adds: headers, body, prompt, response."""
+    return RequestDetail(
+        id=f"req_0000000000000000{suffix}",
+        headers=(("authorization", "Bearer ****"), ("user-agent", "claude-cli/2.1")),
+        body='{"model": "claude-sonnet-4-5", "max_tokens": 32000, "messages": ['
+        '{"role": "user", "content": "Fix the [bold]parser[/bold]"}]}',
+        prompt="<|im_start|>system\nYou are Claude Code.<|im_end|>\n<|im_start|>user\n"
+        "Fix the [bold]parser[/bold]<|im_end|>\n<|im_start|>assistant\n",
+        output="I'll read the failing test.",
+        response='{"type": "message", "content": [{"type": "text", "text": "Done."}]}',
+        canonical=(("billing_line", 1), ("cache_control", 3)),
+    )
+
+
+def models() -> tuple[ModelInfo, ...]:
+    home = "/home/ada/models"
+    return (
+        ModelInfo(MODEL, f"{home}/smol", 538_000_000, "float32", 8192, "fallback", True, True),
+        ModelInfo("mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit", f"{home}/q", 17_200_000_000,
+                  "4-bit", 262_144, "template", True),
+        ModelInfo("mlx-community/GLM-4.5-Air-4bit", f"{home}/glm", 60_200_000_000, "4-bit",
+                  131_072, "template", False),
+    )

@@ -1,0 +1,163 @@
+"""What the panes beside the list say, as lines: cache tiers, tool errors, events, first run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anyclaude.events import EngineState, SystemEvent, TierStats
+from tui import format as f
+from tui.lines import Line, Tone, fit, line, paragraphs
+from tui.state import ToolError
+
+RAW_LINES = 12
+_LEVELS: dict[str, tuple[str, Tone]] = {
+    "info": ("·", "muted"),
+    "warning": ("!", "warn"),
+    "error": ("x", "error"),
+}
+
+
+def cache_lines(tiers: Sequence[TierStats], reuse: Sequence[float], width: int) -> list[Line]:
+    """One row per tier, then how much of recent prompts was reused and what that saved."""
+    if not tiers:
+        return [line((" Cache figures appear when the model is ready.", "muted"), hang=1)]
+    name = max(8, width - 31)
+    head = f" {'TIER':<{name}} HIT% ENTRIES     SIZE EVICT"
+    lines = [line((fit(head, width), "muted"))]
+    for tier in tiers:
+        if not tier.enabled:
+            lines.append(line(f" {fit(tier.tier, name)} ", ("off", "muted")))
+            continue
+        hit = f.percent(tier.hits, tier.hits + tier.misses)
+        figures = f" {hit:>4} {tier.entries:>7} {f.size(tier.bytes):>8} {tier.evictions:>5}"
+        lines.append(line((f" {fit(tier.tier, name)}", "strong"), figures))
+        if tier.limit_bytes:
+            part = f.bar(tier.bytes / tier.limit_bytes, max(4, width - 20))
+            lines.append(line(" ", (part, "run"), (f" of {f.size(tier.limit_bytes)}", "muted")))
+    if reuse:
+        room = max(8, width - 15)
+        shown = list(reuse)[-room:]
+        mean = f"{100 * sum(shown) / len(shown):.0f}%"
+        lines.append(line((" reuse ", "muted"), (f.spark(shown, 1.0), "ok"), f"  {mean}"))
+    tokens = sum(tier.tokens_saved for tier in tiers)
+    if tokens:
+        time = f.span(sum(tier.seconds_saved for tier in tiers))
+        lines.append(line((" saved ", "muted"), f"{f.count(tokens)} prompt tok  {time}"))
+    return lines
+
+
+def error_lines(errors: Sequence[ToolError], selected: int | None, width: int) -> list[Line]:
+    """Newest first, one anchor each; the selected one with all its issues and the raw text."""
+    if not errors:
+        text = " None so far. A call that does not parse or does not fit its schema shows here."
+        return [line((text, "muted"), hang=1)]
+    lines: list[Line] = []
+    for index, error in enumerate(errors):
+        call = error.call
+        chosen = index == selected
+        tone: Tone = "error" if call.verdict in ("failed", "unparsed") else "warn"
+        name = fit(f.one_line(call.name) or "?", max(4, width - 27))
+        lines.append(
+            line(
+                ("▌" if chosen else " ", "pick"),
+                (f"{f.clock(error.at)} ", "muted"),
+                (f"{f.short_id(call.request_id)} ", "accent"),
+                (name, "strong"),
+                (f" {call.verdict}", tone),
+                anchor=str(index),
+            )
+        )
+        issues = call.issues or ("no issue was named",)
+        for issue in issues if chosen else issues[:1]:
+            lines.append(line(("▌" if chosen else " ", "pick"), f"  {issue}", hang=3))
+        if chosen:
+            written = paragraphs(call.raw.strip("\n"), "muted", 3)
+            lines += written[:RAW_LINES]
+            if len(written) > RAW_LINES:
+                lines.append(line((f"   … {len(written) - RAW_LINES} more lines", "muted")))
+    return lines
+
+
+def event_lines(events: Sequence[SystemEvent]) -> list[Line]:
+    """Newest first: when, how bad, of what kind, and the message."""
+    if not events:
+        return [line((" Model loads, flushes and errors show here.", "muted"), hang=1)]
+    lines: list[Line] = []
+    for event in events:
+        mark, tone = _LEVELS[event.level]
+        lines.append(
+            line(
+                (f" {f.clock(event.at)} ", "muted"),
+                (f"{mark} ", tone),
+                (event.message, "text" if event.level == "info" else tone),
+                hang=12,
+            )
+        )
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What the first-run screen needs to know; ``problem`` is why the server is not there."""
+
+    engine: EngineState
+    started: bool = False
+    address: str = ""
+    env_lines: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def welcome_lines(welcome: Welcome, width: int) -> list[Line]:
+    """The screen before the first request: what loads, what to paste, what will show."""
+    if welcome.problem:
+        return [
+            Line(),
+            line(("  anyclaude could not start", "error")),
+            Line(),
+            *(line(f"  {part}", hang=2) for part in welcome.problem.splitlines()),
+            Line(),
+            line(("  q", "accent"), " quits", hang=2),
+        ]
+    lines = [Line(), *_engine_lines(welcome, width), Line()]
+    lines.append(line(("  Paste these lines into another terminal:", "strong"), hang=2))
+    lines.append(Line())
+    lines += [line((f"    {text}", "accent"), hang=4) for text in welcome.env_lines]
+    lines += [Line(), line(("    y", "accent"), " copies them", hang=4), Line()]
+    lines.append(line("  Each request Claude Code makes then appears here as it runs.", hang=2))
+    if welcome.address:
+        text = "Any client of the Anthropic API can use "
+        lines.append(line(f"  {text}", (welcome.address, "accent"), hang=2))
+    if welcome.advice:
+        lines += [Line(), line(("  Better models for this machine:", "strong"), hang=2)]
+        lines += [line(f"    {text}", hang=4) for text in welcome.advice]
+    return lines
+
+
+def _engine_lines(welcome: Welcome, width: int) -> list[Line]:
+    engine = welcome.engine
+    match engine.phase:
+        case "loading":
+            part = f.bar(engine.progress, max(10, min(40, width - 12)))
+            lines = [
+                line(("  ◐ ", "run"), "Loading ", (engine.model or "the model", "strong"), hang=4),
+                line("    ", (part, "run"), f" {100 * engine.progress:3.0f}%"),
+            ]
+            if engine.detail:
+                lines.append(line((f"    {engine.detail}", "muted"), hang=4))
+            return lines
+        case "ready":
+            limit = f"  {engine.context_limit:,} tokens of context" if engine.context_limit else ""
+            return [line(("  ● ", "ok"), (engine.model, "strong"), " is ready", (limit, "muted"))]
+        case "failed":
+            return [
+                line(("  x ", "error"), "The engine failed: ", engine.detail, hang=4),
+                line(("    R", "accent"), " starts it again", hang=4),
+            ]
+        case "stopped":
+            return [line(("  ○ ", "muted"), "Stopped")]
+        case "unloaded" if welcome.started:
+            return [line(("  ○ ", "muted"), "No model is loaded: ", ("m", "accent"), " picks one")]
+        case _:
+            return [line(("  ○ ", "muted"), "Starting the server")]

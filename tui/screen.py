@@ -1,0 +1,275 @@
+"""The main screen: where the panes are, which one has the eye, and what the view keys do.
+
+Layouts are classes and CSS alone: breakpoints set ``-wide``/``-narrow`` and ``-short``/``-tall``,
+the screen itself sets the pane on show, zoom, inspection and the empty state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import getters
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.events import DescendantFocus
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer
+
+from tui.columns import Moment
+from tui.panels import Welcome, welcome_lines
+from tui.state import Changes, Phase, Store
+from tui.view import ListView
+from tui.widgets.inspector import Inspector, TabRow
+from tui.widgets.page import Page
+from tui.widgets.requests import FilterBar, Pill, RequestList, RequestsPane
+from tui.widgets.side import CachePane, ErrorsPane, EventsPane
+from tui.widgets.status import Banner, Header, PaneTabs, VitalsRow
+
+PANES = {1: "requests", 2: "cache", 3: "errors", 4: "events", 5: "inspector"}
+UPPER = (1, 2, 3, 4)
+
+
+class MainScreen(Screen[None], inherit_bindings=False):
+    """Everything that is always there. The app feeds it; it never asks the source itself."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="Filter the list",
+                id="view.filter"),
+        Binding("f", "follow", "Follow", tooltip="Follow new requests, or stop", id="view.follow"),
+        Binding("m", "app.models", "Models", tooltip="Pick a model to load", id="engine.models"),
+        Binding("F", "app.flush", "Flush", tooltip="Flush the caches (asks once)",
+                id="cache.flush"),
+        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="All keys",
+                id="app.help"),
+        Binding("q", "app.ask_quit", "Quit", tooltip="Quit (asks if requests are running)",
+                id="app.quit"),
+        Binding("R", "app.restart_engine", "Restart engine",
+                tooltip="Start the engine again after it failed", id="engine.restart"),
+        Binding("X", "app.cancel", "Cancel", tooltip="Cancel the selected request (asks once)",
+                id="request.cancel"),
+        Binding("space", "freeze", "Freeze", tooltip="Freeze the list; counters go on",
+                id="view.freeze"),
+        Binding("y", "app.copy", "Copy", tooltip="Copy what is on show", id="app.copy"),
+        Binding("z", "zoom", "Zoom", tooltip="The pane alone, and back", id="view.zoom"),
+        Binding("e", "errors_only", "Errors", tooltip="Only requests with errors",
+                id="view.errors"),
+        Binding("t", "app.next_theme", "Theme", tooltip="Next theme", id="app.theme"),
+        Binding("left_square_bracket", "tab(-1)", "Tab left", show=False,
+                tooltip="Inspector: tab to the left", id="inspector.left"),
+        Binding("right_square_bracket", "tab(1)", "Tab right", show=False,
+                tooltip="Inspector: tab to the right", id="inspector.right"),
+        Binding("1", "pane(1)", "Requests", show=False, id="pane.requests"),
+        Binding("2", "pane(2)", "Cache tiers", show=False, id="pane.cache"),
+        Binding("3", "pane(3)", "Tool-call errors", show=False, id="pane.errors"),
+        Binding("4", "pane(4)", "Events", show=False, id="pane.events"),
+        Binding("5", "pane(5)", "Inspector", show=False, id="pane.inspector"),
+        Binding("tab", "app.focus_next", "Next pane", show=False, id="pane.next"),
+        Binding("shift+tab", "app.focus_previous", "Previous pane", show=False,
+                id="pane.previous"),
+        Binding("escape", "back", "Back", show=False, tooltip="One level back", id="view.back"),
+    ]
+
+    list = getters.query_one("#list", RequestList)
+    requests = getters.query_one(RequestsPane)
+    inspector = getters.query_one(Inspector)
+    filter_bar = getters.query_one(FilterBar)
+    welcome = getters.query_one("#welcome", Page)
+
+    def __init__(self, store: Store, view: ListView, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._store = store
+        self._view = view
+        self._now = now
+        self._pane = 1
+        self._welcome: Welcome | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Header(id="header")
+        yield VitalsRow(id="vitals")
+        yield PaneTabs(id="panes")
+        yield Banner(id="banner")
+        with Container(id="body"):
+            yield RequestsPane(self._store, self._view, self._now)
+            with Vertical(id="side"):
+                yield CachePane(self._store)
+                yield ErrorsPane(self._store)
+                yield EventsPane(self._store)
+            yield Inspector()
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        self._show_pane(1)
+        self.set_empty(True)
+        self.sync(Changes(), "", False)
+
+    # ------------------------------------------------------------------------------- painting
+
+    def sync(self, changes: Changes, address: str, ending: bool) -> None:
+        """Brings every pane up to date with the store; called on the tick."""
+        store = self._store
+        self.query_one(Header).sync(store, self._view, address, ending)
+        self.query_one(VitalsRow).sync(store)
+        self.query_one(PaneTabs).sync(store, self._pane)
+        self.query_one(Banner).sync(store)
+        if changes or store.active:
+            self.set_empty(not store.rows)
+            self.requests.sync(changes)
+        self.query_one(CachePane).sync()
+        self.query_one(ErrorsPane).sync()
+        self.query_one(EventsPane).sync()
+        self.sync_inspector()
+
+    def sync_inspector(self) -> None:
+        row = self._view.selected
+        waiting = row is not None and row.phase is Phase.QUEUED
+        position = self._store.queue_position(row) if row is not None and waiting else 0
+        self.inspector.sync(row, Moment(self._now(), position))
+
+    def sync_welcome(self, welcome: Welcome) -> None:
+        """The page before the first request; repainted only when it says something new."""
+        width = self.welcome.scrollable_content_region.width
+        if welcome != self._welcome and width:
+            self._welcome = welcome
+            self.welcome.show(welcome_lines(welcome, width), anew=False)
+
+    def set_empty(self, empty: bool) -> None:
+        """Swaps the list for the welcome page, or back."""
+        if self.has_class("-empty") == empty:
+            return
+        self.set_class(empty, "-empty")
+        if self.focused in (None, self.welcome, self.list):
+            (self.welcome if empty else self.list).focus()
+
+    # ----------------------------------------------------------------------------- view keys
+
+    def action_pane(self, number: int) -> None:
+        if number in UPPER:
+            self._show_pane(number)
+        if number == 1:
+            (self.welcome if self.has_class("-empty") else self.list).focus()
+        elif number == 5:
+            self.action_inspect()
+        else:
+            self.query_one(f"#{PANES[number]}").focus()
+
+    def action_inspect(self) -> None:
+        if self._view.selected is not None:
+            self.add_class("-inspect")
+            self.query_one("#inspector-page").focus()
+
+    def action_tab(self, step: int) -> None:
+        self.inspector.turn(step)
+        self.sync_inspector()
+
+    def action_filter(self) -> None:
+        if not self._store.rows:
+            return
+        self._show_pane(1)
+        self.filter_bar.open()
+        self.requests.sync_frame()
+
+    def action_follow(self) -> None:
+        self._view.toggle_follow()
+        self.redraw()
+
+    def action_freeze(self) -> None:
+        self._view.toggle_freeze()
+        self.redraw()
+
+    def action_errors_only(self) -> None:
+        self._view.toggle_errors()
+        self.redraw()
+
+    def action_zoom(self) -> None:
+        if self.has_class("-zoom"):
+            self._unzoom()
+            return
+        pane = self._focused_pane()
+        if pane is not None:
+            self.add_class("-zoom")
+            pane.add_class("-zoomed")
+
+    def action_back(self) -> None:
+        """Out of zoom, of the inspector, of the filter, and to the list: one at a time."""
+        if self.has_class("-zoom"):
+            self._unzoom()
+        elif self.has_class("-inspect"):
+            self.remove_class("-inspect")
+            self.action_pane(self._pane)
+        elif self.focused not in (self.list, self.welcome):
+            self.action_pane(1)
+        elif self.filter_bar.display:
+            self.filter_bar.clear()
+        elif self._view.errors_only:
+            self.action_errors_only()
+
+    def redraw(self) -> None:
+        """After the view was changed by hand."""
+        self.list.sync(None)
+        self.requests.sync_frame()
+        self.sync_inspector()
+        self.refresh_bindings()
+
+    def _show_pane(self, number: int) -> None:
+        self._pane = number
+        for other in UPPER:
+            self.set_class(other == number, f"-pane-{other}")
+        self.query_one(PaneTabs).sync(self._store, number)
+
+    def _focused_pane(self) -> Widget | None:
+        node = self.focused
+        while node is not None and not node.has_class("pane"):
+            node = node.parent if isinstance(node.parent, Widget) else None
+        return node
+
+    def _unzoom(self) -> None:
+        self.remove_class("-zoom")
+        for pane in self.query(".-zoomed"):
+            pane.remove_class("-zoomed")
+
+    # ------------------------------------------------------------------- messages of the panes
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Focus by tab or mouse shows the pane where only one is shown."""
+        for number in UPPER[1:]:
+            if event.widget.id == PANES[number]:
+                self._show_pane(number)
+
+    def on_request_list_moved(self) -> None:
+        self.redraw()
+
+    def on_request_list_inspect(self) -> None:
+        self.action_inspect()
+
+    def on_errors_pane_inspect(self, event: ErrorsPane.Inspect) -> None:
+        if self._view.select(event.request_id):
+            self.inspector.pick("Output")
+            self.redraw()
+            self.action_inspect()
+        else:
+            self.notify("That request is not in the list (any more).", markup=False)
+
+    def on_filter_bar_changed(self) -> None:
+        self.redraw()
+
+    def on_filter_bar_closed(self) -> None:
+        self.list.focus()
+        self.redraw()
+
+    def on_pill_clicked(self, event: Pill.Clicked) -> None:
+        if self._view.frozen:
+            self._view.toggle_freeze()
+        self._view.to_last()
+        self.redraw()
+
+    def on_tab_row_picked(self, event: TabRow.Picked) -> None:
+        self.inspector.pick(event.tab)
+        self.sync_inspector()
+
+    def on_pane_tabs_picked(self, event: PaneTabs.Picked) -> None:
+        self.action_pane(event.pane)

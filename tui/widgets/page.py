@@ -1,0 +1,109 @@
+"""A scrollable page of lines, drawn row by row, that stays quick with a megabyte of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.events import Resize
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.lines import TONES, Line, Span, Tone, wrap
+
+TONE_CLASSES: set[str] = {f"tone--{tone}" for tone in TONES}
+
+
+class Page(ScrollView, can_focus=True, inherit_bindings=False):
+    """Shows lines wrapped to its width. Unchanged lines keep their rows between updates."""
+
+    COMPONENT_CLASSES = TONE_CLASSES
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "scroll_down", "Down", show=False, id="page.down"),
+        Binding("k,up", "scroll_up", "Up", show=False, id="page.up"),
+        Binding("pagedown,ctrl+f", "page_down", "Page down", show=False, id="page.pagedown"),
+        Binding("pageup,ctrl+b", "page_up", "Page up", show=False, id="page.pageup"),
+        Binding("g,home", "scroll_home", "Top", show=False, id="page.home"),
+        Binding("G,end", "scroll_end", "Bottom", show=False, id="page.end"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._entries: Sequence[Line] = ()
+        self._rows: list[tuple[Span, ...]] = []
+        self._starts: list[int] = []
+        self._wrapped_at = 0
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        return self._entries
+
+    def on_resize(self, event: Resize) -> None:
+        if self._wrapped_at != self._room:
+            self._wrap(())
+
+    def show(self, lines: Sequence[Line], *, anew: bool, tail: bool = False) -> None:
+        """Replaces the lines. ``anew``: other content, so back to the top, or with ``tail`` to
+        the end; otherwise the place is kept, and the end stays in sight if it was."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        before, self._entries = self._entries, tuple(lines)
+        self._wrap(before if self._wrapped_at == self._room else ())
+        if anew and not tail:
+            self.scroll_to(y=0, animate=False)
+        elif tail and (anew or at_end):
+            self.scroll_end(animate=False, immediate=True)
+
+    def reveal(self, anchor: str) -> None:
+        """Scrolls so that the line with this anchor is in sight."""
+        for index, entry in enumerate(self._entries):
+            if entry.anchor == anchor and index < len(self._starts):
+                top = self._starts[index]
+                if not self.scroll_offset.y <= top < self.scroll_offset.y + self.size.height - 2:
+                    self.scroll_to(y=max(0, top - 1), animate=False)
+                return
+
+    def anchor_at(self, y: int) -> str:
+        """The anchor of the line drawn at row ``y`` of the widget, or of the one before it."""
+        row = y + self.scroll_offset.y
+        found = ""
+        for entry, start in zip(self._entries, self._starts, strict=True):
+            if start > row:
+                break
+            found = entry.anchor or found
+        return found
+
+    def render_line(self, y: int) -> Strip:
+        row = y + self.scroll_offset.y
+        spans = self._rows[row] if row < len(self._rows) else ()
+        segments = [Segment(text, self.tone(tone)) for text, tone in spans]
+        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+
+    def tone(self, tone: Tone) -> Style:
+        return self.get_component_rich_style(f"tone--{tone}")
+
+    @property
+    def _room(self) -> int:
+        return self.scrollable_content_region.width
+
+    def _wrap(self, before: Sequence[Line]) -> None:
+        """Rows of all lines; those of a common beginning with ``before`` are kept."""
+        width = self._room
+        if width <= 0:
+            return
+        same = 0
+        for old, new in zip(before, self._entries, strict=False):
+            if old is not new and old != new:
+                break
+            same += 1
+        rows = self._rows[: self._starts[same]] if same < len(self._starts) else self._rows[:]
+        starts = self._starts[:same]
+        for entry in self._entries[same:]:
+            starts.append(len(rows))
+            rows += wrap(entry, width)
+        self._rows, self._starts, self._wrapped_at = rows, starts, width
+        self.virtual_size = Size(width, len(rows))
+        self.refresh()

@@ -1,0 +1,287 @@
+"""Pane 1: the live list of requests, one line each, drawn from the view's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widgets import Input, Static
+
+from tui import columns
+from tui.filters import parse
+from tui.state import Changes, Phase, Store
+from tui.view import ListView
+from tui.widgets.page import TONE_CLASSES, Page
+
+_HINT = "any word, or status: model: tool: cache: ttft>1 in>20k"
+
+
+class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
+    """The lines themselves. The view holds cursor and rows; this only paints them."""
+
+    COMPONENT_CLASSES = TONE_CLASSES | {"list--cursor", "list--cursor-blurred"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "inspect", "Inspect", key_display="⏎", id="requests.inspect"),
+        Binding("j,down", "move(1)", "Down", show=False, id="requests.down"),
+        Binding("k,up", "move(-1)", "Up", show=False, id="requests.up"),
+        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, id="requests.pagedown"),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, id="requests.pageup"),
+        Binding("g,home", "first", "First", show=False, id="requests.first"),
+        Binding("G,end", "last", "Last, and follow", show=False, id="requests.last"),
+    ]
+
+    class Moved(Message):
+        """The cursor, or how the list behaves, was changed by hand."""
+
+    class Inspect(Message):
+        """Someone wants to look into the selected request."""
+
+    def __init__(self, store: Store, view: ListView, now: Callable[[], float]) -> None:
+        super().__init__(id="list")
+        self._store = store
+        self._view = view
+        self._now = now
+        self._painted: int | None = None
+
+    @property
+    def room(self) -> int:
+        return self.scrollable_content_region.width
+
+    def sync(self, lines: set[int] | None) -> None:
+        """Repaints these lines, or with ``None`` all of them because lines moved."""
+        if lines is None:
+            self.virtual_size = Size(self.room, len(self._view.rows))
+            self.refresh()
+        else:
+            for line in lines:
+                self.refresh_line(line)
+        self._show_cursor()
+
+    def on_resize(self, event: Resize) -> None:
+        self.virtual_size = Size(self.room, len(self._view.rows))
+        self.refresh()
+        self._show_cursor()
+
+    def _show_cursor(self) -> None:
+        """Repaints the cursor where it was and is, and while following brings it in sight."""
+        cursor = self._view.cursor
+        for line in {self._painted, cursor} - {None}:
+            self.refresh_line(line)  # type: ignore[arg-type]
+        moved, self._painted = cursor != self._painted, cursor
+        if cursor is not None and (moved or self._view.follow):
+            self._reveal(cursor)
+
+    def _reveal(self, line: int) -> None:
+        height, top = self.scrollable_content_region.height, self.scroll_offset.y
+        if line < top:
+            self.scroll_to(y=line, animate=False)
+        elif height and line >= top + height:
+            self.scroll_to(y=line - height + 1, animate=False)
+
+    def render_line(self, y: int) -> Strip:
+        line = y + self.scroll_offset.y
+        width = self.size.width
+        if line >= len(self._view.rows):
+            return Strip.blank(width, self.rich_style)
+        row = self._view.rows[line]
+        position = self._store.queue_position(row) if row.phase is Phase.QUEUED else 0
+        moment = columns.Moment(self._now(), position)
+        spans = columns.cells(row, columns.columns(self.room), moment, self.room)
+        chosen = line == self._view.cursor
+        under = self._cursor_style() if chosen else Style()
+        segments = [
+            Segment(text, self.get_component_rich_style(f"tone--{tone}") + under)
+            for text, tone in spans
+        ]
+        if chosen:
+            bar = self.get_component_rich_style("tone--pick") + under
+            first = segments[0]
+            segments[0] = Segment(first.text[1:], first.style)
+            segments.insert(0, Segment("▌", bar))
+        return Strip(segments).adjust_cell_length(width, self.rich_style + under)
+
+    def _cursor_style(self) -> Style:
+        name = "list--cursor" if self.has_focus else "list--cursor-blurred"
+        style = self.get_component_rich_style(name)
+        return Style(bgcolor=style.bgcolor)
+
+    # -------------------------------------------------------------------------------- by hand
+
+    def _changed(self) -> None:
+        self._show_cursor()
+        self.post_message(self.Moved())
+
+    def action_move(self, lines: int) -> None:
+        self._view.move(lines)
+        self._changed()
+
+    def action_page(self, pages: int) -> None:
+        self.action_move(pages * max(1, self.scrollable_content_region.height - 1))
+
+    def action_first(self) -> None:
+        self._view.to_first()
+        self._changed()
+
+    def action_last(self) -> None:
+        self._view.to_last()
+        self._changed()
+
+    def action_inspect(self) -> None:
+        self.post_message(self.Inspect())
+
+    def on_click(self, event: Click) -> None:
+        self._view.select_line(event.y + self.scroll_offset.y)
+        self._changed()
+        if event.chain > 1:
+            self.post_message(self.Inspect())
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        if self.scroll_offset.y > 0 and self._view.follow:
+            self._view.follow = False
+            self.post_message(self.Moved())
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        """The base class scrolls; following resumes only when asked for."""
+
+    def on_focus(self) -> None:
+        self._repaint_cursor()
+
+    def on_blur(self) -> None:
+        self._repaint_cursor()
+
+    def _repaint_cursor(self) -> None:
+        if self._painted is not None:
+            self.refresh_line(self._painted)
+
+
+class FilterBar(Vertical):
+    """The filter being written, or in force."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear", "Clear", id="filter.clear"),
+        Binding("enter,down", "done", "Keep", key_display="⏎", id="filter.keep", priority=True),
+    ]
+
+    class Changed(Message):
+        """The filter is another one now."""
+
+    class Closed(Message):
+        """Writing is over."""
+
+    def __init__(self, view: ListView) -> None:
+        super().__init__(id="filter")
+        self._view = view
+
+    def compose(self) -> ComposeResult:
+        box = Input(placeholder=_HINT, compact=True, id="filter-text", select_on_focus=False)
+        box.cursor_blink = False
+        yield Static(" /", id="filter-mark", markup=False)
+        yield box
+        yield Static("", id="filter-count", markup=False)
+
+    def open(self) -> None:
+        self.display = True
+        self.query_one(Input).focus()
+
+    def sync(self) -> None:
+        problem = self._view.filter.problem
+        text = f" {problem}" if problem else f" {len(self._view.rows)} of {self._view.total} "
+        label = self.query_one("#filter-count", Static)
+        label.set_class(bool(problem), "-problem")
+        label.update(Content(text))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._view.set_filter(parse(event.value))
+        self.post_message(self.Changed())
+
+    def action_clear(self) -> None:
+        self.clear()
+        self.post_message(self.Closed())
+
+    def clear(self) -> None:
+        """No filter, and the bar is gone."""
+        self.query_one(Input).value = ""
+        self._view.set_filter(parse(""))
+        self.display = False
+        self.post_message(self.Changed())
+
+    def action_done(self) -> None:
+        if not self.query_one(Input).value.strip():
+            self.clear()
+        self.post_message(self.Closed())
+
+
+class Pill(Static):
+    """How many requests came since following ended; a click resumes."""
+
+    class Clicked(Message):
+        """Resume following."""
+
+    def on_click(self) -> None:
+        self.post_message(self.Clicked())
+
+
+class RequestsPane(Vertical):
+    """Heading, list, filter bar and pill; before the first request, the welcome page."""
+
+    def __init__(self, store: Store, view: ListView, now: Callable[[], float]) -> None:
+        super().__init__(id="requests", classes="pane")
+        self.border_title = "1 Requests"
+        self._store = store
+        self._view = view
+        self._now = now
+
+    def compose(self) -> ComposeResult:
+        yield Page(id="welcome")
+        yield Static("", id="heading", markup=False)
+        yield RequestList(self._store, self._view, self._now)
+        yield Pill("", id="pill", markup=False)
+        yield FilterBar(self._view)
+
+    def on_mount(self) -> None:
+        self.query_one(FilterBar).display = False
+        self.query_one(Pill).display = False
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self._show_heading)
+
+    def _show_heading(self) -> None:
+        room = self.query_one(RequestList).room
+        heading = columns.heading(columns.columns(room), room)
+        self.query_one("#heading", Static).update(Content(heading))
+
+    def sync(self, changes: Changes) -> None:
+        """Takes in a batch of changes and repaints what they touch."""
+        lines = self._view.update(changes) if changes else set()
+        self.query_one(RequestList).sync(lines)
+        self.sync_frame()
+
+    def sync_frame(self) -> None:
+        """Subtitle, pill and filter count."""
+        view = self._view
+        shown, total = len(view.rows), view.total
+        words = [f"{shown} of {total}" if view.narrowed else f"{total} requests"]
+        if view.frozen:
+            words.append("frozen")
+        elif view.follow:
+            words.append("follow")
+        self.border_subtitle = "  ".join(words)
+        pill = self.query_one(Pill)
+        pill.display = view.unseen > 0
+        if view.unseen:
+            resume = "space to resume" if view.frozen else "G to resume"
+            pill.update(Content(f" +{view.unseen} new  {resume} "))
+        bar = self.query_one(FilterBar)
+        if bar.display:
+            bar.sync()

@@ -1,0 +1,157 @@
+"""The top of the screen: header, vitals, the tab row of narrow layouts, and the banner."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from textual.content import Content
+from textual.events import Click
+from textual.message import Message
+from textual.widgets import Static
+
+from anyclaude.events import EnginePhase
+from tui import format as f
+from tui.state import Store
+from tui.view import ListView
+
+_STATES: dict[EnginePhase, tuple[str, str]] = {
+    "unloaded": ("○", "$text-muted"),
+    "loading": ("◐", "$accent"),
+    "ready": ("●", "$success"),
+    "failed": ("x", "$error"),
+    "stopped": ("○", "$text-muted"),
+}
+_SPARK = 8
+
+
+class Row(Static):
+    """One line of content that is only repainted when it has changed."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, markup=False)
+        self._shown: Content | None = None
+
+    def show(self, content: Content) -> None:
+        if content != self._shown:
+            self._shown = content
+            self.update(content, layout=False)
+
+
+class Header(Row):
+    """State, address, model, running and waiting, and how the list behaves."""
+
+    def sync(self, store: Store, view: ListView, address: str, ending: bool) -> None:
+        engine = store.engine
+        mark, colour = _STATES[engine.phase]
+        parts: list[Content | tuple[str, str]] = [(" anyclaude ", "bold"), (f"{mark} ", colour)]
+        parts.append((f"{_place(address)}  " if address else "", "$text-muted"))
+        if engine.phase == "loading":
+            parts.append((f"loading {100 * engine.progress:.0f}% ", "$accent"))
+        elif engine.phase != "ready":
+            parts.append((f"{engine.phase} ", colour))
+        parts.append((f.short_model(engine.model), "$primary"))
+        parts.append((f"  {store.running} run {store.waiting} wait", ""))
+        parts += [(f"  {word}", "bold $accent") for word in _modes(view, ending)]
+        self.show(Content.assemble(*parts))
+
+
+def _modes(view: ListView, ending: bool) -> list[str]:
+    words = ["FROZEN" if view.frozen else "FOLLOW"] if view.frozen or view.follow else []
+    if view.errors_only:
+        words.append("ERRORS")
+    if view.filter:
+        words.append("FILTER")
+    return [*words, "STOPPING"] if ending else words
+
+
+def _place(address: str) -> str:
+    """``:8082`` for this machine, host and port for another."""
+    parts = urlsplit(address)
+    host = "" if parts.hostname in ("127.0.0.1", "::1", "localhost") else parts.hostname or ""
+    return f"{host}:{parts.port}" if parts.port is not None else host
+
+
+class VitalsRow(Row):
+    """Speeds, latencies, memory, and how busy the one MLX thread is."""
+
+    def sync(self, store: Store) -> None:
+        vitals = store.vitals
+        if vitals is None:
+            self.show(Content.styled(" no figures yet", "$text-muted"))
+            return
+        history = f.spark(list(store.decode_history)[-_SPARK:]).rjust(_SPARK)
+        ttft = "-" if vitals.ttft_p50_ms is None else f.seconds(vitals.ttft_p50_ms)
+        slow = "-" if vitals.ttft_p95_ms is None else f.seconds(vitals.ttft_p95_ms)
+        memory = f"{f.gigabytes(vitals.memory_bytes)}/{f.gigabytes(vitals.memory_total_bytes)} GB"
+        late = vitals.loop_lag_p99_ms
+        label = "$text-muted"
+        self.show(
+            Content.assemble(
+                (" decode ", label), f"{f.rate(vitals.decode_tps)} tok/s ", (history, "$primary"),
+                ("  prefill ", label), f"{f.rate(vitals.prefill_tps)} tok/s",
+                ("  TTFT p50 ", label), ttft, (" p95 ", label), slow,
+                ("  mem ", label), memory,
+                ("  mlx busy ", label), f"{100 * vitals.mlx_busy:.0f}%",
+                ("  lag ", label), (f"{late:.0f} ms", "$warning" if late >= 50 else ""),
+            )
+        )
+
+
+class PaneTabs(Row):
+    """The panes by number where there is room for one of them at a time."""
+
+    class Picked(Message):
+        """Someone clicked a pane's name."""
+
+        def __init__(self, pane: int) -> None:
+            super().__init__()
+            self.pane = pane
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._ends: list[tuple[int, int]] = []
+
+    def sync(self, store: Store, current: int) -> None:
+        tiers = store.vitals.tiers if store.vitals else ()
+        hits = sum(t.hits for t in tiers)
+        share = f.percent(hits, hits + sum(t.misses for t in tiers))
+        names = (
+            f"1 Requests {f.count(store.requests_total)}",
+            f"2 Cache {share}",
+            f"3 Errors {f.count(store.tool_calls_bad)}",
+            f"4 Events {len(store.events)}",
+        )
+        parts: list[tuple[str, str]] = []
+        self._ends = []
+        at = 0
+        for number, name in enumerate(names, 1):
+            text = f" {name} "
+            parts.append((text, "bold $accent underline" if number == current else "$text-muted"))
+            at += len(text)
+            self._ends.append((at, number))
+            parts.append((" ", ""))
+            at += 1
+        self.show(Content.assemble(*parts))
+
+    def on_click(self, event: Click) -> None:
+        for end, number in self._ends:
+            if event.x < end:
+                self.post_message(self.Picked(number))
+                return
+
+
+class Banner(Row):
+    """What is broken right now, with the key that mends it; absent when all is well."""
+
+    def sync(self, store: Store) -> None:
+        engine = store.engine
+        broken = engine.phase == "failed"
+        self.display = broken
+        if broken:
+            why = f.one_line(engine.detail) or "no reason was given"
+            self.show(
+                Content.assemble(
+                    (" x The engine failed. ", "bold"), ("R", "bold underline"),
+                    " starts it again, ", ("m", "bold underline"), " picks another model.  ", why,
+                )
+            )
