@@ -150,12 +150,14 @@ class Answer:
             call.raw,
             self._dialect,
             self._canonical.callable_tools,
+            self._new_id,
+            complete=call.complete,
+            before=call.before,
             request_id=self._request_id,
-            new_id=self._new_id,
         )
         self._calls.extend(read.records)
         if not read.uses:
-            return self._text(call.shown(self._dialect))
+            return self._text(read.text)
         events: list[StreamEvent] = []
         for use in read.uses:
             self._content.append(use)

@@ -89,9 +89,9 @@ class Control(Protocol):
 
     async def backends(self) -> tuple[BackendInfo, ...]: ...
 
-    async def requests(self, limit: int = 200, before: float | None = None) -> tuple[
-        RequestRecord, ...
-    ]:
+    async def requests(
+        self, limit: int = 200, before: float | None = None
+    ) -> tuple[RequestRecord, ...]:
         """Finished requests, newest first, started before the Unix time ``before``."""
         ...
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from anyclaude.errors import ApiError, EngineFailed
 from anyclaude.types import BackendEvent, Finish, Generation
@@ -84,8 +85,9 @@ async def ticking(
     pending = asyncio.ensure_future(_next(source))
     try:
         while True:
+            waiting: set[asyncio.Future[Any]] = {pending, interrupted}
             done, _ = await asyncio.wait(
-                {pending, interrupted},
+                waiting,
                 timeout=keepalive.wait(),
                 return_when=asyncio.FIRST_COMPLETED,
             )

@@ -37,6 +37,4 @@ def local_models(data_dir: Path, loaded: str) -> tuple[ModelInfo, ...]:
     """What is on this machine, with the one now served marked."""
     from anyclaude.engine.catalog import Catalog
 
-    return tuple(
-        replace(info, loaded=info.name == loaded) for info in Catalog(data_dir).list()
-    )
+    return tuple(replace(info, loaded=info.name == loaded) for info in Catalog(data_dir).list())

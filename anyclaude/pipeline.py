@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -33,6 +33,7 @@ from anyclaude.events import (
 from anyclaude.keepalive import KeepAlive, KeepAliveTimes, ticking
 from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.echo import EchoStore
+from anyclaude.prompt.echo_match import working_directory
 from anyclaude.prompt.roles import role_of
 from anyclaude.recent import RecentDetails
 from anyclaude.record import Recorder
@@ -40,6 +41,7 @@ from anyclaude.stream import Comment, Ping, StreamError, StreamEvent, message_of
 from anyclaude.types import (
     Admission,
     Backend,
+    BackendEvent,
     BackendRequest,
     ClientInfo,
     Delta,
@@ -207,7 +209,9 @@ class Pipeline:
         job = BackendRequest(arrival.id, request, role, _conversation(arrival.client))
         if not self.options.echo:
             return job
-        recalled = await self.echo.recall(self.backend.fingerprint, session, request.messages)
+        recalled = await self.echo.recall(
+            self.backend.fingerprint, session, request.messages, cwd=working_directory(request)
+        )
         for index in recalled.changed:
             self.event("echo", f"messages.{index} differs from what was generated", arrival.id)
         return replace(job, echoes=recalled.echoes)
@@ -248,6 +252,14 @@ class Pipeline:
         messages: Sequence[StoredMessage] = (),
     ) -> None:
         """Writes the row, then tells the bus. The last byte is sent after this."""
+        await asyncio.shield(self.spawn(self._write(record, calls, messages)))
+
+    async def _write(
+        self,
+        record: RequestRecord,
+        calls: Sequence[ToolCallRecord],
+        messages: Sequence[StoredMessage],
+    ) -> None:
         self._running.pop(record.id, None)
         await self.sink.record(record, calls, messages)
         self.bus.publish(RequestFinished(record))
@@ -256,11 +268,12 @@ class Pipeline:
         """Publishes something a person may want to look up."""
         self.bus.publish(SystemEvent(self.wall(), "info", kind, message, request_id))
 
-    def spawn(self, work: Coroutine[object, object, None]) -> None:
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Runs ``work`` to its end even if the caller is being cancelled."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def settle(self) -> None:
         """Waits for rows that are still being written."""
@@ -308,7 +321,7 @@ class Exchange:
         if not self._interrupted.done():
             self._interrupted.set_result(error)
 
-    async def events(self) -> AsyncIterator[StreamEvent]:
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """The stream, complete in its grammar, keep-alives included.
 
         Closing it early stops the generation. The row is written before the last event.
@@ -326,21 +339,15 @@ class Exchange:
         """The answer as one body; raises :class:`ApiError` if it failed."""
         return message_of([event async for event in self._run()])
 
-    async def _run(self) -> AsyncIterator[StreamEvent]:
+    async def _run(self) -> AsyncGenerator[StreamEvent, None]:
         try:
             for event in self._answer.start():
                 yield event
             yield Ping()
             keepalive = KeepAlive(self._pipeline.options.times, self._pipeline.clock)
             async for step in ticking(self._generation, keepalive, self._interrupted):
-                if isinstance(step, Finish):
-                    break
-                for event in self._on(step, keepalive):
+                for event in await self._on(step, keepalive):
                     yield event
-            ending = self._end(step)
-            await self._finish_ok(step)
-            for event in ending:
-                yield event
         except AnyclaudeError as error:
             await self._finish_failed(error)
             raise
@@ -349,23 +356,30 @@ class Exchange:
                 self._done = True
                 self._pipeline.spawn(self._abandon())
 
-    def _on(self, step: Prefill | Delta | None, keepalive: KeepAlive) -> list[StreamEvent]:
-        bus = self._pipeline.bus
+    async def _on(self, step: BackendEvent | None, keepalive: KeepAlive) -> list[StreamEvent]:
         match step:
             case Prefill():
-                bus.publish(PrefillProgress(self.id, step.done, step.total))
+                self._pipeline.bus.publish(PrefillProgress(self.id, step.done, step.total))
                 keepalive.progress(step.done, step.total)
                 return []
             case Delta():
-                if self._recorder.first_token():
-                    bus.publish(FirstToken(self.id, self._recorder.ttft_ms))
-                self._pipeline.recent.add_output(self.id, step.text)
-                events = self._answer.feed(step)
-                self._publish_output(step)
+                events = self._delta(step)
                 keepalive.sent(bool(events))
                 return events
+            case Finish():
+                return await self._end(step)
             case None:
                 return self._keep_alive(keepalive)
+
+    def _delta(self, delta: Delta) -> list[StreamEvent]:
+        pipeline, answer = self._pipeline, self._answer
+        if self._recorder.first_token():
+            pipeline.bus.publish(FirstToken(self.id, self._recorder.ttft_ms))
+        pipeline.recent.add_output(self.id, delta.text)
+        events = answer.feed(delta)
+        pipeline.bus.publish(OutputDelta(self.id, answer.kind, delta.text, answer.tokens))
+        self._publish_calls()
+        return events
 
     def _keep_alive(self, keepalive: KeepAlive) -> list[StreamEvent]:
         due = keepalive.due()
@@ -378,11 +392,6 @@ class Exchange:
             events += self._answer.empty_delta()
         return events
 
-    def _publish_output(self, delta: Delta) -> None:
-        answer, bus = self._answer, self._pipeline.bus
-        bus.publish(OutputDelta(self.id, answer.kind, delta.text, answer.tokens))
-        self._publish_calls()
-
     def _publish_calls(self) -> None:
         calls = self._answer.take_new_calls()
         self._pipeline.recent.add_calls(self.id, calls)
@@ -391,14 +400,11 @@ class Exchange:
 
     # ------------------------------------------------------------------------------- endings
 
-    def _end(self, finish: Finish) -> list[StreamEvent]:
-        events = self._answer.finish(finish)
-        self._publish_calls()
-        return events
-
-    async def _finish_ok(self, finish: Finish) -> None:
-        self._done = True
+    async def _end(self, finish: Finish) -> list[StreamEvent]:
+        """The last events; the turn is remembered and its row written before they are sent."""
         answer, pipeline = self._answer, self._pipeline
+        events = answer.finish(finish)
+        self._publish_calls()
         if pipeline.options.echo and finish.tokens:
             await pipeline.echo.remember(
                 pipeline.backend.fingerprint,
@@ -412,7 +418,9 @@ class Exchange:
             loop = asyncio.get_running_loop()
             messages = await loop.run_in_executor(None, answer.messages)
         record = self._recorder.finished(finish, answer.stop_reason)
+        self._done = True
         await pipeline.finish(record, answer.calls, messages)
+        return events
 
     async def _finish_failed(self, error: AnyclaudeError) -> None:
         self._done = True

@@ -73,28 +73,39 @@ class Recorder:
         usage = finish.usage
         steps = usage.output_tokens - 1
         return self._ended(
-            status=200,
-            stop_reason=stop_reason,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cache_read_tokens,
-            cache_creation_tokens=usage.cache_creation_tokens,
-            tokens_reused=usage.cache_read_tokens,
-            cache_level="L1" if usage.cache_read_tokens else "MISS",
-            cache_tier=Tier.KV.value if usage.cache_read_tokens else None,
-            kv_bytes=finish.kv_bytes,
-            time_saved_ms=finish.time_saved_ms,
-            queue_ms=finish.queue_ms,
-            prefill_ms=finish.prefill_ms,
-            decode_ms=finish.decode_ms,
-            tokens_per_second=(
-                steps / (finish.decode_ms / 1000) if steps > 0 and finish.decode_ms else None
-            ),
+            replace(
+                self._record,
+                status=200,
+                stop_reason=stop_reason,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cache_read_tokens=usage.cache_read_tokens,
+                cache_creation_tokens=usage.cache_creation_tokens,
+                tokens_reused=usage.cache_read_tokens,
+                cache_level="L1" if usage.cache_read_tokens else "MISS",
+                cache_tier=Tier.KV.value if usage.cache_read_tokens else None,
+                kv_bytes=finish.kv_bytes,
+                time_saved_ms=finish.time_saved_ms,
+                queue_ms=finish.queue_ms,
+                prefill_ms=finish.prefill_ms,
+                decode_ms=finish.decode_ms,
+                tokens_per_second=(
+                    steps / (finish.decode_ms / 1000) if steps > 0 and finish.decode_ms else None
+                ),
+            )
         )
 
     def counted(self, backend: str, reason: str, tokens: int) -> RequestRecord:
         """The row of a ``count_tokens`` call."""
-        return self._ended(status=200, backend=backend, route_reason=reason, input_tokens=tokens)
+        return self._ended(
+            replace(
+                self._record,
+                status=200,
+                backend=backend,
+                route_reason=reason,
+                input_tokens=tokens,
+            )
+        )
 
     def refused(self, error: BaseException) -> RequestRecord:
         """The row of a request that ended in ``error``, before or after its first byte."""
@@ -106,13 +117,16 @@ class Recorder:
         self, status: int, category: ErrorCategory, message: str, *, tokens: int = 0
     ) -> RequestRecord:
         return self._ended(
-            status=status, error_category=category, error_message=message, output_tokens=tokens
+            replace(
+                self._record,
+                status=status,
+                error_category=category,
+                error_message=message,
+                output_tokens=tokens,
+            )
         )
 
-    def _ended(self, **values: object) -> RequestRecord:
+    def _ended(self, record: RequestRecord) -> RequestRecord:
         duration = (self._clock() - self._started) * 1000
         ttft = self.ttft_ms if self._first is not None else None
-        ended: RequestRecord = replace(  # type: ignore[misc]
-            self._record, duration_ms=duration, ttft_ms=ttft, **values
-        )
-        return ended
+        return replace(record, duration_ms=duration, ttft_ms=ttft)

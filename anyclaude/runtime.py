@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import BackendInfo, Flushed, ModelInfo, Stats
 from anyclaude.errors import EngineFailed, InvalidRequest, NotFound, UsageError
-from anyclaude.events import Bus, EngineState, SystemEvent, TierStats, Vitals
+from anyclaude.events import Bus, EngineState, SystemEvent, SystemKind, TierStats, Vitals
 from anyclaude.ids import new_id
 from anyclaude.keepalive import KeepAliveTimes
 from anyclaude.pipeline import Pipeline, PipelineOptions
@@ -132,7 +132,7 @@ class Runtime:
         )
         self._echo = EchoStore(
             settings.data_dir / "echo.sqlite" if settings.cache.echo else None,
-            report=lambda message: self._event("warning", "echo", message),
+            report=self.bus.publish,
         )
         self._spawn(self._log_events())
 
@@ -220,7 +220,6 @@ class Runtime:
             self.admin_token,
             model_names=self._model_names,
             metrics=self._prometheus,
-            port=self._listener.port,
         )
         self._spawn(self._listener.serve(app, self._stop))
 
@@ -283,8 +282,8 @@ class Runtime:
             if isinstance(result, Exception):
                 log.error("a task ended badly", exc_info=result)
 
-    def _spawn(self, work: object) -> None:
-        self._tasks.append(asyncio.ensure_future(work))  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
 
     # ------------------------------------------------------------------------- background work
 
@@ -330,8 +329,8 @@ class Runtime:
         )
         return self._vitals
 
-    def _event(self, level: str, kind: str, message: str) -> None:
-        self.bus.publish(SystemEvent(self._wall(), level, kind, message))  # type: ignore[arg-type]
+    def _event(self, kind: SystemKind, message: str) -> None:
+        self.bus.publish(SystemEvent(self._wall(), "info", kind, message))
 
     # --------------------------------------------------------------------------------- control
 
@@ -359,9 +358,7 @@ class Runtime:
                 f"there is no tier {tier!r} here; the tiers are: {Tier.KV}", field="tier"
             )
         freed = await self.engine.flush()
-        self._event(
-            "info", "flush", f"kv flushed: {freed.entries} entries, {freed.nbytes / 2**20:.0f} MiB"
-        )
+        self._event("flush", f"kv flushed: {freed.entries} entries, {freed.nbytes / 2**20:.0f} MiB")
         return (Flushed(Tier.KV, freed.entries, freed.nbytes),)
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -383,7 +380,7 @@ class Runtime:
         self.engine.unload()
 
     async def restart_engine(self) -> None:
-        self._event("info", "server", "the engine was restarted by hand")
+        self._event("server", "the engine was restarted by hand")
         self.engine.restart()
 
     async def backends(self) -> tuple[BackendInfo, ...]:

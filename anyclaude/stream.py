@@ -166,9 +166,7 @@ class Emitter:
         events: list[StreamEvent] = []
         if self._kind == "thinking":
             events.append(
-                BlockDelta(
-                    self._index, {"type": "signature_delta", "signature": self._signature}
-                )
+                BlockDelta(self._index, {"type": "signature_delta", "signature": self._signature})
             )
         self._kind = None
         return [*events, BlockStop(self._index)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,8 +17,8 @@ from textual.screen import Screen
 from textual.worker import Worker
 
 from anyclaude.config.settings import UiSettings
-from anyclaude.errors import AnyclaudeError
-from anyclaude.events import Subscription, SystemEvent
+from anyclaude.errors import AnyclaudeError, ConfigError, UsageError
+from anyclaude.events import Event, Subscription, SystemEvent
 from tui import format as f
 from tui.clipboard import copy_by_command
 from tui.dialogs.confirm import Confirm
@@ -50,6 +50,7 @@ class Surroundings:
     now: Callable[[], float] = time.time
     tick_s: float | None = TICK_S
     copy: Callable[[str], Awaitable[bool]] = copy_by_command
+    logged: Callable[[], Sequence[Event]] = tuple
 
 
 class Console(App[None], inherit_bindings=False):
@@ -90,6 +91,7 @@ class Console(App[None], inherit_bindings=False):
         self._advice: tuple[str, ...] = ()
         self._detail_wanted: tuple[str, bool] | None = None
         self._offers: tuple[bool, bool] = (False, False)
+        self._exit_code = 0
         self.problem = ""
 
     def get_default_screen(self) -> Screen[None]:
@@ -115,6 +117,7 @@ class Console(App[None], inherit_bindings=False):
             await self._launch.start(self._found)
         except Exception as error:
             self.problem = explain(error)
+            self._exit_code = 2 if isinstance(error, ConfigError | UsageError) else 1
         else:
             self._started = True
             if self._source is not None and self._source.attached:
@@ -131,7 +134,9 @@ class Console(App[None], inherit_bindings=False):
 
     def tick(self) -> None:
         """Takes in what happened since the last tick and paints it once."""
-        events = self._subscription.drain() if self._subscription is not None else []
+        events: list[Event] = [*self._around.logged()]
+        if self._subscription is not None:
+            events += self._subscription.drain()
         now = self._around.now()
         for event in events:
             self.store.apply(event, now)
@@ -364,4 +369,4 @@ class Console(App[None], inherit_bindings=False):
         self._leave()
 
     def _leave(self) -> None:
-        self.exit(return_code=1 if self.problem else 0)
+        self.exit(return_code=self._exit_code)

@@ -114,6 +114,12 @@ def _tokens_out(row: RequestRow, moment: Moment) -> Span:
     return (f.count(row.output_tokens), "text") if row.output_tokens else ("-", "muted")
 
 
+def _short_out(row: RequestRow, moment: Moment) -> Span:
+    if row.output_tokens < 10_000:
+        return _tokens_out(row, moment)
+    return f"{row.output_tokens // 1000}k", "text"
+
+
 def _ttft(row: RequestRow, moment: Moment) -> Span:
     return ("-", "muted") if row.ttft_ms is None else (f.seconds(row.ttft_ms), "text")
 
@@ -124,10 +130,12 @@ def _speed(row: RequestRow, moment: Moment) -> Span:
 
 
 _STATUS = Column("STATUS", 0, status)
-_ID = Column("ID", 4, lambda r, m: (f.short_id(r.id), "accent"))
+_ID = Column("ID", 4, lambda r, m: (f.short_id(r.id), "text"))
 _IN = Column("IN", 6, _tokens_in, right=True)
 _OUT = Column("OUT", 5, _tokens_out, right=True)
 _CACHE = Column("CACHE", 7, lambda r, m: cache(r))
+_SHORT_IN = Column("IN", 5, _tokens_in, right=True)
+_SHORT_OUT = Column("OUT", 4, _short_out, right=True)
 _SPEED = Column("TOK/S", 5, _speed, right=True)
 _CLOCK = Column("TIME", 8, lambda r, m: (f.clock(r.at), "muted"))
 _MINUTES = Column("TIME", 5, lambda r, m: (f.clock(r.at)[3:], "muted"))
@@ -141,8 +149,8 @@ def columns(width: int) -> tuple[Column, ...]:
         return (_CLOCK, _ID, route, _IN, _OUT, _CACHE, ttft, _SPEED, _STATUS)
     model = Column("MODEL", 6, _model)
     if width >= NARROW:
-        return (_MINUTES, _ID, model, _IN, _OUT, _CACHE, _SPEED, _STATUS)
-    return (_MINUTES, _ID, model, _IN, _STATUS)
+        return (_MINUTES, _ID, model, _SHORT_IN, _SHORT_OUT, _CACHE, _SPEED, _STATUS)
+    return (_MINUTES, _ID, model, _SHORT_IN, _STATUS)
 
 
 def heading(chosen: tuple[Column, ...], width: int) -> str:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _FAMILIES = ("opus", "sonnet", "haiku")
 
 # Control characters become visible pictures; those that reorder text and lone surrogates,
@@ -120,13 +119,6 @@ def short_model(name: str) -> str:
             if family in lowered:
                 return family
     return one_line(name).rsplit("/", 1)[-1]
-
-
-def bar(fraction: float, width: int) -> str:
-    """A bar of ``width`` cells, filled to an eighth of a cell."""
-    eighths = round(max(0.0, min(1.0, fraction)) * width * 8)
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
 def spark(values: Sequence[float], top: float | None = None) -> str:

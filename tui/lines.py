@@ -54,6 +54,12 @@ def paragraphs(text: str, tone: Tone = "text", indent: int = 0) -> list[Line]:
     ]
 
 
+def meter(fraction: float, width: int) -> tuple[Span, Span]:
+    """A bar of ``width`` cells: the part that is reached, and the rest."""
+    full = round(max(0.0, min(1.0, fraction)) * width)
+    return ("━" * full, "run"), ("─" * (width - full), "muted")
+
+
 def plain_text(lines: Iterable[Line]) -> str:
     """The lines without tones, as they are copied."""
     return "\n".join(entry.plain.rstrip() for entry in lines)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from anyclaude.events import EngineState, SystemEvent, TierStats
 from tui import format as f
-from tui.lines import Line, Tone, fit, line, paragraphs
+from tui.lines import Line, Span, Tone, fit, line, meter, paragraphs
 from tui.state import ToolError
 
 RAW_LINES = 12
@@ -33,8 +33,8 @@ def cache_lines(tiers: Sequence[TierStats], reuse: Sequence[float], width: int) 
         figures = f" {hit:>4} {tier.entries:>7} {f.size(tier.bytes):>8} {tier.evictions:>5}"
         lines.append(line((f" {fit(tier.tier, name)}", "strong"), figures))
         if tier.limit_bytes:
-            part = f.bar(tier.bytes / tier.limit_bytes, max(4, width - 20))
-            lines.append(line(" ", (part, "run"), (f" of {f.size(tier.limit_bytes)}", "muted")))
+            parts = meter(tier.bytes / tier.limit_bytes, max(4, width - 12))
+            lines.append(line(" ", *parts, (f" of {f.size(tier.limit_bytes)}", "muted")))
     if reuse:
         room = max(8, width - 15)
         shown = list(reuse)[-room:]
@@ -139,17 +139,18 @@ def _engine_lines(welcome: Welcome, width: int) -> list[Line]:
     engine = welcome.engine
     match engine.phase:
         case "loading":
-            part = f.bar(engine.progress, max(10, min(40, width - 12)))
+            parts = meter(engine.progress, max(10, min(40, width - 12)))
             lines = [
                 line(("  ◐ ", "run"), "Loading ", (engine.model or "the model", "strong"), hang=4),
-                line("    ", (part, "run"), f" {100 * engine.progress:3.0f}%"),
+                line("    ", *parts, f" {100 * engine.progress:3.0f}%"),
             ]
             if engine.detail:
                 lines.append(line((f"    {engine.detail}", "muted"), hang=4))
             return lines
         case "ready":
             limit = f"  {engine.context_limit:,} tokens of context" if engine.context_limit else ""
-            return [line(("  ● ", "ok"), (engine.model, "strong"), " is ready", (limit, "muted"))]
+            name: Span = (engine.model, "strong")
+            return [line(("  ● ", "ok"), name, " is ready", (limit, "muted"), hang=4)]
         case "failed":
             return [
                 line(("  x ", "error"), "The engine failed: ", engine.detail, hang=4),

@@ -53,6 +53,17 @@ class ListView:
         line = self.cursor
         return None if line is None else self.rows[line]
 
+    def active_lines(self) -> set[int]:
+        """Lines of running and waiting requests: their figures move by themselves."""
+        if self.frozen:
+            return set()
+        found: set[int] = set()
+        for row in self._store.active:
+            line = bisect_left(self.rows, row.seq, key=_seq)
+            if line < len(self.rows) and self.rows[line] is row:
+                found.add(line)
+        return found
+
     def update(self, changes: Changes) -> set[int] | None:
         """Takes in a batch; returns the lines to repaint, ``None`` when lines moved."""
         if self.frozen:

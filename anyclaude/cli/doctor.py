@@ -173,7 +173,7 @@ def _log(settings: Settings) -> Check:
         return Check("log", "ok", "the running server has it open")
     if not settings.db.exists():
         return Check("log", "ok", f"{settings.db} is made at the first start")
-    from anyclaude.logs import query_file
+    from anyclaude.logs.file import query_file
 
     found = query_file(settings.db, "SELECT count(*) FROM requests", 1)
     return Check("log", "ok", f"{settings.db}, {found.rows[0][0]} requests")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from anyclaude.cli.connect import connect
 from anyclaude.cli.options import with_settings
-from anyclaude.cli.output import cell, json_line
+from anyclaude.cli.output import cell
 from anyclaude.cli.sql import query_log
 from anyclaude.config.settings import Settings
 from anyclaude.errors import UsageError
@@ -19,6 +20,7 @@ from anyclaude.events import Event, RequestFinished, SystemEvent
 from anyclaude.types import RequestRecord, SqlResult
 
 TABLES = ("requests", "tool_calls", "searches", "events", "messages", "request_messages")
+FORMATS: Mapping[str, Literal["parquet", "jsonl"]] = {".parquet": "parquet", ".jsonl": "jsonl"}
 PAGE = 10_000
 _TAIL = (
     "SELECT id, epoch(started_at) AS started_at, role, model, status, stop_reason, error_message,"
@@ -112,18 +114,13 @@ def _clock(at: float) -> str:
 @with_settings
 def export(settings: Settings, path: Path, table: str) -> None:
     """Write a table of the log to a Parquet or JSON-lines file."""
-    if path.suffix not in (".parquet", ".jsonl"):
+    form = FORMATS.get(path.suffix)
+    if form is None:
         raise UsageError(f"--to {path}: expected a name that ends in .parquet or .jsonl")
-    found = _all_rows(settings, table)
-    if path.suffix == ".jsonl":
-        with path.open("w", encoding="utf-8") as file:
-            for row in found.rows:
-                file.write(json_line(dict(zip(found.columns, row, strict=True))) + "\n")
-    else:
-        from anyclaude.logs import export_rows
+    from anyclaude.logs.export import export_rows
 
-        export_rows(found, path)
-    click.echo(f"{len(found.rows)} rows of {table} in {path}")
+    count = export_rows(_all_rows(settings, table), path, form)
+    click.echo(f"{count} row{'' if count == 1 else 's'} of {table} in {path}")
 
 
 def _all_rows(settings: Settings, table: str) -> SqlResult:

@@ -16,7 +16,9 @@ from anyclaude.cli.serve import serve
 from anyclaude.cli.sql import sql
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    name="anyclaude", cls=Program, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="anyclaude", message="anyclaude %(version)s")
 def main() -> None:
     """Claude Code on a model of your own, on this machine.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from anyclaude.types import SqlResult
 
@@ -42,8 +42,7 @@ def cell(value: object, widest: int = WIDEST) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = value if isinstance(value, str) else _json(value)
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in _text(value))
     return text if len(text) <= widest else f"{text[: widest - 1]}…"
 
 
@@ -61,15 +60,8 @@ def rows_as_csv(result: SqlResult) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(result.columns)
-    writer.writerows(
-        [v if isinstance(v, str | int | float) or v is None else _json(v) for v in row]
-        for row in result.rows
-    )
+    writer.writerows([None if v is None else _text(v) for v in row] for row in result.rows)
     return text.getvalue().removesuffix("\n")
-
-
-def json_line(row: Mapping[str, object]) -> str:
-    return _json(row)
 
 
 def size(count: int) -> str:
@@ -80,6 +72,12 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool | list | tuple | dict):
+        return _json(value)
+    return str(value)
 
 
 def _json(value: object, indent: int | None = None) -> str:

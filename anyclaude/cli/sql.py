@@ -8,7 +8,6 @@ from anyclaude.cli.connect import ask
 from anyclaude.cli.options import with_settings
 from anyclaude.cli.output import rows_as_csv, rows_as_json, rows_as_table
 from anyclaude.config.settings import Settings
-from anyclaude.errors import UsageError
 from anyclaude.types import SqlResult
 
 RENDER = {"table": rows_as_table, "json": rows_as_json, "csv": rows_as_csv}
@@ -42,8 +41,6 @@ def query_log(settings: Settings, query: str, limit: int) -> SqlResult:
     result = ask(settings, lambda client: client.sql(query, limit))
     if result is not None:
         return result
-    if not settings.db.exists():
-        raise UsageError(f"{settings.db} doesn't exist yet; the first request creates it")
-    from anyclaude.logs import query_file
+    from anyclaude.logs.file import query_file
 
     return query_file(settings.db, query, limit)

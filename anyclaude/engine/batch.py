@@ -273,5 +273,3 @@ class Batch:
     def _forget(self, row: Row) -> None:
         self._rows.pop(row.uid, None)
         self._prefilling.discard(row.uid)
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from anyclaude.caches.kv.tree import PrefixTree, TreeStats
@@ -27,7 +27,6 @@ from anyclaude.types import (
     BackendEvent,
     BackendRequest,
     Finish,
-    PrefixBreak,
     Sampling,
     Tier,
 )
@@ -52,9 +51,7 @@ class EngineOptions:
 class MlxGeneration:
     """One job's reports as an async stream; see :class:`anyclaude.types.Generation`."""
 
-    def __init__(
-        self, job_id: str, admission: Admission, cancel: Callable[[str], None]
-    ) -> None:
+    def __init__(self, job_id: str, admission: Admission, cancel: Callable[[str], None]) -> None:
         self.job_id = job_id
         self._admission = admission
         self._cancel = cancel
@@ -376,9 +373,7 @@ class Engine:
 
     def _event(self, level: str, kind: SystemKind, message: str) -> None:
         self._bus.publish(
-            SystemEvent(
-                self._wall(), "error" if level == "error" else "info", kind, message
-            )
+            SystemEvent(self._wall(), "error" if level == "error" else "info", kind, message)
         )
 
     def _fail_open(self, error: BaseException) -> None:
@@ -400,9 +395,7 @@ class _Observer:
 
     def loading(self, model: str, progress: float, detail: str) -> None:
         engine = self._engine
-        engine._on_loop(
-            lambda: engine._set_phase("loading", progress=progress, detail=detail)
-        )
+        engine._on_loop(lambda: engine._set_phase("loading", progress=progress, detail=detail))
 
     def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None:
         engine = self._engine
@@ -463,5 +456,3 @@ class _Observer:
             engine._fail_open(EngineFailed(reason))
 
         engine._on_loop(apply)
-
-

@@ -82,20 +82,24 @@ def _is_wanted(file: str) -> bool:
 
 def _bar(total: int, progress: Progress) -> type[Any]:
     """A progress bar class for the library that draws nothing and tells us the bytes."""
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-    class Bar(tqdm):  # type: ignore[type-arg,misc]
+    done = 0.0
+
+    class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0
 
         def display(self, *args: object, **kwargs: object) -> None:
             pass
 
         def update(self, n: float | None = 1) -> bool | None:
+            nonlocal done
             self.n += n or 0
-            if self.unit == "B" and total:
+            # One bar counts what comes in, one what is written: the same bytes.
+            if self.unit == "B" and self.n > done:
                 done = min(self.n, total)
                 text = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-                progress(min(0.999, done / total), text)
+                progress(min(0.999, done / max(1, total)), text)
             return None
 
     return Bar

@@ -26,9 +26,7 @@ class StopText:
         if not self._sequences:
             return StopHit(text)
         self._held += text
-        found = [
-            (at, s) for s in self._sequences if (at := self._held.find(s)) >= 0
-        ]
+        found = [(at, s) for s in self._sequences if (at := self._held.find(s)) >= 0]
         if found:
             at, sequence = min(found)
             shown, self._held = self._held[:at], ""

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 import mlx.core as mx
 
 from anyclaude.caches.kv.tree import PrefixTree, TreeStats
-from anyclaude.engine.batch import Batch, Ended, Removed, Row, Step
+from anyclaude.engine.batch import Batch, Ended, Removed, Step
 from anyclaude.engine.job import Job
 from anyclaude.engine.kv import KVCutter, StoredKV, is_sliceable
 from anyclaude.engine.load import LoadedModel

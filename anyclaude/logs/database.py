@@ -41,6 +41,7 @@ _CORRUPT = (
     "Failed to deserialize",
     "Serialization Error",
 )
+_NOT_THE_FILE = ("No space left", "Could not write", "Out of Memory", "Permission denied")
 _READERS_LEAVE_S = 2.0
 
 
@@ -56,7 +57,12 @@ def one_line(error: BaseException) -> str:
 
 def is_corrupt(error: BaseException) -> bool:
     """Whether DuckDB says that the file itself is damaged."""
-    return isinstance(error, duckdb.Error) and any(words in str(error) for words in _CORRUPT)
+    text = str(error)
+    return (
+        isinstance(error, duckdb.Error)
+        and any(words in text for words in _CORRUPT)
+        and not any(words in text for words in _NOT_THE_FILE)
+    )
 
 
 def locked_by(error: BaseException) -> str | None:

@@ -32,14 +32,15 @@ _READ_ONLY = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _HINT = "one SELECT, WITH, FROM, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
 
-def check_read_only(sql: str) -> None:
+def check_read_only(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raises :class:`InvalidRequest` unless ``sql`` is exactly one reading statement."""
     try:
-        statements = duckdb.extract_statements(sql)
+        sql.encode()
+        statements = con.extract_statements(sql)
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("the statement holds a lone surrogate") from error
     except duckdb.Error as error:
         raise InvalidRequest(one_line(error)) from error
-    except UnicodeError as error:
-        raise InvalidRequest("the statement holds a lone surrogate") from error
     if len(statements) != 1:
         raise InvalidRequest(f"{len(statements)} statements given; send {_HINT}")
     kind = statements[0].type
@@ -56,7 +57,7 @@ def run(con: duckdb.DuckDBPyConnection, sql: str, limit: int) -> SqlResult:
     """
     if limit < 1:
         raise InvalidRequest("must be at least 1", field="limit")
-    check_read_only(sql)
+    check_read_only(con, sql)
     try:
         con.execute("BEGIN TRANSACTION READ ONLY")
         try:

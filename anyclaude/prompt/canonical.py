@@ -198,8 +198,8 @@ def _deferred_tools(request: MessagesRequest) -> Edited:
 
 RULES: tuple[Rule, ...] = (
     Rule("cache_control", "drop cache marks, which move every turn", _cache_control),
-    Rule("billing_line", "drop the billing line at the head of a system text", _billing_line),
     Rule("token_budget", "drop <total_tokens> counters that the client appends", _token_budget),
+    Rule("billing_line", "drop the billing line at the head of a system text", _billing_line),
     Rule("empty_text", "drop text blocks that hold nothing", _empty_text),
     Rule("server_tools", "hide tools that only Anthropic's servers can run", _server_tools),
     Rule("deferred_tools", "show deferred tools where they were loaded", _deferred_tools),

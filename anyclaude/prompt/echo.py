@@ -3,7 +3,7 @@
 The client changes what the model wrote before it sends it back, and rendering that would break
 the prefix at every call. So the exact tokens of each answer are kept, and stand in for the echo
 when, and only when, the echo is the generated turn under the client's own normalisations. All
-work, hashing included, runs on one thread of its own; a request never waits for the disk.
+work, hashing included, runs on one thread of its own.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class EchoStore:
         self.unknown = 0
         self._report = report
         self._clock = clock
-        self._vault = _Vault(path, limit_bytes, memory_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="anyclaude-echo")
+        self._vault = _Vault(path, limit_bytes, memory_bytes, self._thread.submit)
         self._closed = False
 
     async def remember(
@@ -86,7 +86,8 @@ class EchoStore:
         """Keeps the ``tokens`` of a turn whose blocks went to the client as ``content``.
 
         ``messages_before`` are the canonical messages it answered. A turn that shows nothing
-        is never echoed, so it isn't kept.
+        is never echoed, so it isn't kept. Returns when :meth:`recall` would find it; the file
+        is written after that.
         """
         await self._run(
             lambda vault: vault.remember(
@@ -148,10 +149,21 @@ class EchoStore:
 
 
 class _Vault:
-    """The store's state. Only its own thread calls it; ``warnings`` is read by the loop."""
+    """The store's state. Only its own thread calls it; ``warnings`` is read by the loop.
 
-    def __init__(self, path: Path | None, disk_limit: int, memory_limit: int) -> None:
+    ``later`` puts work at the end of that thread's queue.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        disk_limit: int,
+        memory_limit: int,
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
         self.warnings: list[str] = []
+        self._later = later
+        self._unwritten: list[tuple[bytes, str, StoredTurn]] = []
         self._path = path
         self._disk_limit = disk_limit
         self._memory_limit = memory_limit
@@ -175,8 +187,9 @@ class _Vault:
             return
         turn = StoredTurn(pack_content(content), pack_tokens(tokens))
         self._keep(key, turn)
-        if disk := self._opened():
-            disk.put(key, session, turn)
+        if self._path is not None:
+            self._unwritten.append((key, session, turn))
+            self._later(self._write)
 
     def recall(
         self, fingerprint: str, session: str, messages: Sequence[Message], cwd: str | None
@@ -202,6 +215,7 @@ class _Vault:
         return Recalled(tuple(echoes), tuple(changed), newest)
 
     def close(self) -> None:
+        self._write()
         if self._disk is not None:
             self._disk.close()
 
@@ -231,6 +245,7 @@ class _Vault:
                 found[key] = self._front[key]
         missing = [key for key in keys if key not in found]
         if missing and (disk := self._opened()):
+            self._write()
             for key, turn in disk.get(missing, session).items():
                 self._keep(key, turn)
                 found[key] = turn
@@ -252,6 +267,12 @@ class _Vault:
         self._evict(key)
         if disk := self._opened():
             disk.delete(key)
+
+    def _write(self) -> None:
+        turns, self._unwritten = self._unwritten, []
+        if turns and (disk := self._opened()):
+            for key, session, turn in turns:
+                disk.put(key, session, turn)
 
     def _opened(self) -> EchoDisk | None:
         if self._disk is None and self._path is not None:

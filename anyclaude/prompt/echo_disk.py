@@ -160,7 +160,7 @@ class EchoDisk:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         self._path.chmod(0o600)
-        db = sqlite3.connect(self._path, timeout=1.0)
+        db = sqlite3.connect(self._path, timeout=0.5)
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")

@@ -119,6 +119,9 @@ class Listener:
         self._connections[task] = connection
         try:
             await connection
+        except asyncio.CancelledError:
+            # Only _end cancels, and asyncio's callback on this task fails on a cancelled one.
+            connection.abort()
         except Exception:
             log.exception("a connection failed")
             connection.abort()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
-from anyclaude.types import Delta, EchoTurn, PrefixBreak, Prefill
+from anyclaude.types import Delta, EchoTurn, Prefill, PrefixBreak
 from tests.engine.conftest import (
     LIMITS,
     OPTIONS,

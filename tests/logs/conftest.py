@@ -28,9 +28,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def open_log(
-    path: Path, reported: list[SystemEvent], clock: Clock
-) -> AsyncIterator[OpenLog]:
+async def open_log(path: Path, reported: list[SystemEvent], clock: Clock) -> AsyncIterator[OpenLog]:
     logs: list[RequestLog] = []
 
     async def open_(

@@ -194,6 +194,8 @@ async def test_half_a_surrogate_pair_and_deep_nesting_do_no_harm() -> None:
 async def test_turns_survive_a_restart_in_a_private_file(tmp_path: Path) -> None:
     path = tmp_path / "data" / "echo.sqlite"
     store = await remembered(path)
+    assert await recall(store, after((ToolUseBlock("toolu_9", "Read", {}),))) == UNKNOWN
+    assert path.exists()
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     await store.close()

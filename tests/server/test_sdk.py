@@ -121,7 +121,7 @@ async def test_errors_of_the_pipeline_are_typed(
         {"messages": []},
         {"messages": [{"role": "tool", "content": "x"}]},
         {"max_tokens": 0},
-        {"temperature": 3},
+        {"extra_body": {"temperature": 3}},
         {"tools": [{"name": "a b", "input_schema": {}}]},
         {"tools": [{"name": "a", "input_schema": {}}] * 2},
         {"tools": [{"name": "a", "input_schema": {"type": 7}}]},

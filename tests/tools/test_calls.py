@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from anyclaude.tools.calls import read_call
 from anyclaude.tools.hermes import HERMES
-from anyclaude.tools.ids import random_id
 from anyclaude.types import ToolCall, ToolDefinition, ToolDialect, ToolUseBlock
 
 BASH = ToolDefinition(
@@ -140,10 +139,3 @@ def test_any_text_gives_calls_or_itself(text: str) -> None:
     read = read_call(text, HERMES, (BASH,), counter())
     assert read.uses or read.text == f"<tool_call>{text}</tool_call>"
     assert len(read.records) == max(1, len(read.uses))
-
-
-def test_ids_are_random_base62() -> None:
-    made = {random_id("toolu_") for _ in range(200)}
-    assert len(made) == 200
-    for one in made:
-        assert one.startswith("toolu_") and len(one) == 30 and one[6:].isalnum() and one.isascii()

@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 from anyclaude.control import ModelInfo
 from anyclaude.events import EngineState
 from tui import format as f
-from tui.lines import Line, fit, line
+from tui.lines import Line, fit, line, meter
 from tui.widgets.page import Page
 
 _BAR = 28
@@ -118,9 +118,9 @@ class ModelPicker(ModalScreen[None]):
             return [line((f" {self._problem}", "error"), hang=1)]
         match engine.phase:
             case "loading":
-                part = f.bar(engine.progress, _BAR)
+                parts = meter(engine.progress, _BAR)
                 head = line(f" Loading {engine.model}  ", (engine.detail, "muted"), hang=1)
-                return [head, line(" ", (part, "run"), f" {100 * engine.progress:3.0f}%")]
+                return [head, line(" ", *parts, f" {100 * engine.progress:3.0f}%")]
             case "ready":
                 return [line((" ● ", "ok"), f"{engine.model} answers")]
             case "failed":

@@ -44,6 +44,9 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
     class Moved(Message):
         """The cursor, or how the list behaves, was changed by hand."""
 
+    class Sized(Message):
+        """The list has another width, and with it other columns."""
+
     class Inspect(Message):
         """Someone wants to look into the selected request."""
 
@@ -72,6 +75,7 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
         self.virtual_size = Size(self.room, len(self._view.rows))
         self.refresh()
         self._show_cursor()
+        self.post_message(self.Sized())
 
     def _show_cursor(self) -> None:
         """Repaints the cursor where it was and is, and while following brings it in sight."""
@@ -253,10 +257,7 @@ class RequestsPane(Vertical):
         self.query_one(FilterBar).display = False
         self.query_one(Pill).display = False
 
-    def on_resize(self, event: Resize) -> None:
-        self.call_after_refresh(self._show_heading)
-
-    def _show_heading(self) -> None:
+    def on_request_list_sized(self) -> None:
         room = self.query_one(RequestList).room
         heading = columns.heading(columns.columns(room), room)
         self.query_one("#heading", Static).update(Content(heading))
@@ -264,6 +265,8 @@ class RequestsPane(Vertical):
     def sync(self, changes: Changes) -> None:
         """Takes in a batch of changes and repaints what they touch."""
         lines = self._view.update(changes) if changes else set()
+        if lines is not None:
+            lines |= self._view.active_lines()
         self.query_one(RequestList).sync(lines)
         self.sync_frame()
 

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from anyclaude.events import EnginePhase
 from tui import format as f
+from tui.lines import fit
 from tui.state import Store
 from tui.view import ListView
 
@@ -43,16 +44,21 @@ class Header(Row):
     def sync(self, store: Store, view: ListView, address: str, ending: bool) -> None:
         engine = store.engine
         mark, colour = _STATES[engine.phase]
-        parts: list[Content | tuple[str, str]] = [(" anyclaude ", "bold"), (f"{mark} ", colour)]
-        parts.append((f"{_place(address)}  " if address else "", "$text-muted"))
+        before = [(" anyclaude ", "bold"), (f"{mark} ", colour)]
+        if address:
+            before.append((f"{_place(address)}  ", "$text-muted"))
         if engine.phase == "loading":
-            parts.append((f"loading {100 * engine.progress:.0f}% ", "$accent"))
+            before.append((f"loading {100 * engine.progress:.0f}%  ", "$accent"))
         elif engine.phase != "ready":
-            parts.append((f"{engine.phase} ", colour))
-        parts.append((f.short_model(engine.model), "$primary"))
-        parts.append((f"  {store.running} run {store.waiting} wait", ""))
-        parts += [(f"  {word}", "bold $accent") for word in _modes(view, ending)]
-        self.show(Content.assemble(*parts))
+            before.append((f"{engine.phase}  ", colour))
+        after = [(f"  {store.running} run {store.waiting} wait", "")]
+        after += [(f"  {word}", "bold $accent") for word in _modes(view, ending)]
+        # The model's name gives way: what is after it must stay in sight.
+        room = self.size.width - sum(len(text) for text, _ in (*before, *after))
+        name = f.short_model(engine.model)
+        if self.size.width and len(name) > room:
+            name = fit(name, max(1, room))
+        self.show(Content.assemble(*before, (name, "$primary"), *after))
 
 
 def _modes(view: ListView, ending: bool) -> list[str]:

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from anyclaude.errors import InvalidRequest, UsageError
+from anyclaude.logs.export import Format, export_rows
+from anyclaude.logs.file import export_file, query_file
+from anyclaude.logs.log import RequestLog
+from anyclaude.types import SqlResult
+from tests.logs.clock import START, call, record
+from tests.logs.conftest import OpenLog
+
+
+async def _fill(log: RequestLog) -> None:
+    calls = (call("req_1", issues=("a", "b"), tokens=3), call("req_1", "Edit", verdict="failed"))
+    await log.record(record("req_2", START + 1))
+    await log.record(record("req_1", START + 0.5, ttft_ms=1.5, model='é"'), calls)
+
+
+async def test_json_lines_hold_every_request_and_its_calls(log: RequestLog, tmp_path: Path) -> None:
+    await _fill(log)
+    target = tmp_path / "out.jsonl"
+    assert await log.export(target, "jsonl") == 2
+    first, second = (json.loads(line) for line in target.read_text().splitlines())
+    assert (first["id"], second["id"]) == ("req_1", "req_2")
+    assert first["started_at"] == "2026-09-21T14:13:20.500000"
+    assert first["model"] == 'é"'
+    assert [c["name"] for c in first["tool_calls"]] == ["Bash", "Edit"]
+    assert first["tool_calls"][0]["issues"] == ["a", "b"]
+    assert second["tool_calls"] == []
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["out.jsonl"]
+
+
+async def test_parquet_keeps_the_types(log: RequestLog, tmp_path: Path) -> None:
+    await _fill(log)
+    target = tmp_path / "it's.parquet"
+    assert await log.export(target, "parquet") == 2
+    rows = duckdb.read_parquet(str(target)).select("id, started_at, ttft_ms, streaming, tool_calls")
+    assert [str(type_) for type_ in rows.types[:4]] == [
+        "VARCHAR", "TIMESTAMP", "DOUBLE", "BOOLEAN",
+    ]  # fmt: skip
+    first, second = rows.fetchall()
+    assert first[:4] == ("req_1", datetime(2026, 9, 21, 14, 13, 20, 500000), 1.5, False)
+    assert [c["tokens"] for c in first[4]] == [3, 0]
+    assert second[4] == []
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+async def test_an_empty_log_exports_to_an_empty_file(
+    log: RequestLog, tmp_path: Path, format: Format
+) -> None:
+    target = tmp_path / "out"
+    assert await log.export(target, format) == 0
+    if format == "jsonl":
+        assert target.read_bytes() == b""
+    else:
+        assert duckdb.read_parquet(str(target)).fetchall() == []
+
+
+async def test_a_target_that_cannot_be_written_is_named(log: RequestLog, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"missing/out.*No such file or directory"):
+        await log.export(tmp_path / "missing" / "out", "jsonl")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="folder can't be written"):
+        await log.export(tmp_path / "folder", "parquet")
+
+
+def test_rows_of_any_query_can_be_written(tmp_path: Path) -> None:
+    result = SqlResult(
+        ("id", "started_at", "n", 'odd "name"'),
+        (("a", "2026-09-21T14:13:20", 1, [1, 2]), ("b", None, 2, [])),
+    )
+    target = tmp_path / "out.parquet"
+    assert export_rows(result, target, "parquet") == 2
+    rows = duckdb.read_parquet(str(target))
+    assert [str(type_) for type_ in rows.types] == ["VARCHAR", "TIMESTAMP", "BIGINT", "BIGINT[]"]
+    assert rows.fetchall()[0] == ("a", datetime(2026, 9, 21, 14, 13, 20), 1, [1, 2])
+
+
+def test_a_row_longer_than_duckdbs_json_limit_goes_to_parquet(tmp_path: Path) -> None:
+    target = tmp_path / "out.parquet"
+    body = "x" * (17 * 1024 * 1024)
+    assert export_rows(SqlResult(("body",), ((body,),)), target, "parquet") == 1
+    length = duckdb.read_parquet(str(target)).aggregate("max(length(body))").fetchall()
+    assert length == [(len(body),)]
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two columns are named 'a'"):
+        export_rows(SqlResult(("a", "a"), ((1, 2),)), tmp_path / "out", "jsonl")
+
+
+async def test_a_file_without_a_server_can_be_asked_and_exported(
+    open_log: OpenLog, path: Path, tmp_path: Path
+) -> None:
+    log = await open_log()
+    await _fill(log)
+    await log.close()
+    before = path.read_bytes()
+
+    def ask() -> None:
+        result = query_file(path, "SELECT id, now() FROM requests ORDER BY id", 1)
+        assert (result.columns[0], result.rows[0][0], result.truncated) == ("id", "req_1", True)
+        with pytest.raises(InvalidRequest, match="DELETE is refused"):
+            query_file(path, "DELETE FROM requests", 1)
+        with pytest.raises(InvalidRequest, match="disabled by configuration"):
+            query_file(path, "SELECT * FROM read_text('/etc/passwd')", 1)
+        assert export_file(path, tmp_path / "out.jsonl", "jsonl") == 2
+
+    await asyncio.to_thread(ask)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_not_there_or_not_a_log_is_named(path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no log database at .*anyclaude\.duckdb"):
+        query_file(path, "SELECT 1", 1)
+    path.parent.mkdir()
+    path.write_text("something else")
+    with pytest.raises(UsageError, match="damaged"):
+        query_file(path, "SELECT 1", 1)
+    path.unlink()
+    with duckdb.connect(str(path)) as con:
+        con.execute("CREATE TABLE other (a INT)")
+    with pytest.raises(UsageError, match="can't be read"):
+        export_file(path, path.with_name("out"), "jsonl")

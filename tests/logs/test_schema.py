@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from anyclaude.events import SystemEvent
+from anyclaude.logs import schema
+from anyclaude.logs.database import connect
+from anyclaude.logs.docs import schema_markdown
+from anyclaude.logs.schema import MIGRATIONS, TABLES, Migration, migrate
+from anyclaude.logs.views import VIEWS
+from anyclaude.types import RequestRecord, ToolCallRecord
+
+DOCS = Path(__file__).parents[2] / "docs" / "log-schema.md"
+
+
+def _columns(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    return [str(row[0]) for row in con.execute(f"DESCRIBE {table}").fetchall()]
+
+
+def test_tables_have_the_contracts_columns() -> None:
+    with connect(":memory:") as con:
+        migrate(con)
+        assert _columns(con, "requests") == [f.name for f in fields(RequestRecord)]
+        assert set(_columns(con, "tool_calls")) == {f.name for f in fields(ToolCallRecord)}
+        assert _columns(con, "searches") == [
+            "request_id", "provider", "query", "results", "tokens", "ms", "cached", "error",
+        ]  # fmt: skip
+        events = {f.name for f in fields(SystemEvent)} - {"at"} | {"happened_at"}
+        assert set(_columns(con, "events")) == events
+        assert _columns(con, "messages") == ["hash", "role", "body"]
+        assert _columns(con, "request_messages") == ["request_id", "position", "hash"]
+
+
+def test_migrations_are_numbered_in_order_and_run_once() -> None:
+    assert [step.number for step in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+    with connect(":memory:") as con:
+        assert migrate(con) == tuple(step.number for step in MIGRATIONS)
+        assert migrate(con) == ()
+        listed = con.execute("SELECT number, name FROM schema_migrations").fetchall()
+        assert listed == [(step.number, step.name) for step in MIGRATIONS]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = Migration(len(MIGRATIONS) + 1, "bad", ("CREATE TABLE half (a INT)", "SELECT nothing"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, bad))
+    with connect(":memory:") as con:
+        with pytest.raises(duckdb.Error):
+            migrate(con)
+        done = con.execute("SELECT max(number) FROM schema_migrations").fetchone()
+        assert done == (len(MIGRATIONS),)
+        with pytest.raises(duckdb.CatalogException):
+            con.execute("FROM half")
+
+
+def test_everything_is_described() -> None:
+    with connect(":memory:") as con:
+        migrate(con)
+        silent = con.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal "
+            "AND comment IS NULL AND table_name IN "
+            "(SELECT table_name FROM duckdb_tables() WHERE table_name <> 'schema_migrations')"
+        ).fetchall()
+        assert silent == []
+        named = {row[0] for row in con.execute("SHOW TABLES").fetchall()}
+        ours = {table.name for table in TABLES} | {view.name for view in VIEWS}
+        assert named == ours | {"schema_migrations"}
+
+
+def test_the_schemas_page_is_fresh() -> None:
+    assert DOCS.read_text(encoding="utf-8") == schema_markdown(), (
+        "docs/log-schema.md is stale; write it anew with: python -c 'from pathlib import Path; "
+        "from anyclaude.logs.docs import schema_markdown; "
+        'Path("docs/log-schema.md").write_text(schema_markdown(), encoding="utf-8")\''
+    )

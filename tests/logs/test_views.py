@@ -1,0 +1,112 @@
+"""The views against rows whose answers can be worked out by hand."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+
+from anyclaude.logs.log import RequestLog
+from tests.logs.clock import START, call, record
+
+HOUR = 3600.0
+TOP = START - START % HOUR
+
+
+@pytest.fixture
+async def filled(log: RequestLog) -> RequestLog:
+    one = {"session_id": "s1", "model": "m", "backend": "mlx"}
+    warm = {"cache_level": "L1", "cache_tier": "kv"}
+    for ttft in (100.0, 200.0, 300.0):
+        n = int(ttft)
+        await log.record(
+            record(
+                f"req_{n}", TOP + n, **one, **(warm if n > 100 else {}),
+                ttft_ms=ttft, duration_ms=ttft * 10, queue_ms=0.0, tokens_per_second=40.0,
+                input_tokens=400 if n == 100 else 50,
+                cache_creation_tokens=0 if n == 100 else 50,
+                cache_read_tokens=0 if n == 100 else 300,
+                tokens_reused=0 if n == 100 else 300,
+                time_saved_ms=0.0 if n == 100 else 1500.0,
+                output_tokens=10,
+            ),
+            (call(f"req_{n}", "Bash", tokens=5), call(f"req_{n}", "Edit", verdict="unparsed")),
+        )  # fmt: skip
+    await log.record(record("req_count", TOP + 5, role="count", **one, input_tokens=9999))
+    await log.record(
+        record("req_sub", TOP + HOUR, role="subagent", **one, status=500, error_category="resource",
+               error_message="the model failed", input_tokens=100),
+        (call("req_sub", "Edit", verdict="repaired", repaired=True),),
+    )  # fmt: skip
+    await log.record(
+        record("req_gone", TOP + HOUR + 1, session_id="s2", status=499, error_category="network")
+    )
+    return log
+
+
+async def _rows(log: RequestLog, view: str) -> list[dict[str, object]]:
+    result = await log.query(f"SELECT * FROM {view}", 100)
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+
+
+async def test_latency(filled: RequestLog) -> None:
+    (row,) = await _rows(filled, "latency")
+    assert row == {
+        "model": "m", "backend": "mlx", "requests": 3,
+        "ttft_p50_ms": 200.0, "ttft_p95_ms": 290.0, "ttft_p99_ms": pytest.approx(298.0),
+        "duration_p50_ms": 2000.0, "duration_p95_ms": 2900.0,
+        "queue_p95_ms": 0.0, "decode_p50_tps": 40.0,
+    }  # fmt: skip
+
+
+async def test_hit_rate(filled: RequestLog) -> None:
+    (row,) = await _rows(filled, "hit_rate")
+    assert row == {
+        "hour": datetime(2026, 9, 21, 14), "requests": 3, "hits": 2,
+        "hit_rate": pytest.approx(2 / 3), "prompt_tokens": 1200, "cache_read_tokens": 600,
+        "token_hit_rate": 0.5,
+    }  # fmt: skip
+
+
+async def test_tool_success(filled: RequestLog) -> None:
+    rows = await _rows(filled, "tool_success")
+    assert [(r["name"], r["calls"], r["success_rate"]) for r in rows] == [
+        ("Edit", 4, 0.25),
+        ("Bash", 3, 1.0),
+    ]
+    assert (rows[0]["valid"], rows[0]["repaired"], rows[0]["unparsed"]) == (0, 1, 3)
+
+
+async def test_tools_used(filled: RequestLog) -> None:
+    rows = await _rows(filled, "tools_used")
+    assert [(r["name"], r["calls"], r["requests"], r["sessions"], r["tokens"]) for r in rows] == [
+        ("Edit", 4, 4, 1, 0),
+        ("Bash", 3, 3, 1, 15),
+    ]
+    assert rows[0]["last_used"] == datetime(2026, 9, 21, 15)
+
+
+async def test_tokens_saved(filled: RequestLog) -> None:
+    rows = await _rows(filled, "tokens_saved")
+    by_tier = {row["tier"]: row for row in rows}
+    assert by_tier["kv"] == {
+        "day": date(2026, 9, 21), "tier": "kv", "requests": 2, "prompt_tokens": 800,
+        "tokens_reused": 600, "seconds_saved": 3.0,
+    }  # fmt: skip
+    assert by_tier[None]["requests"] == 3
+
+
+async def test_sessions(filled: RequestLog) -> None:
+    rows = await _rows(filled, "sessions")
+    assert [r["session_id"] for r in rows] == ["s2", "s1"]
+    assert rows[0]["errors"] == 0
+    first = rows[1]
+    assert (first["requests"], first["main"], first["subagent"], first["errors"]) == (5, 3, 1, 1)
+    assert (first["prompt_tokens"], first["output_tokens"]) == (1300, 30)
+    assert first["cache_share"] == pytest.approx(600 / 1300)
+    assert first["tool_calls"] == 7
+
+
+async def test_an_empty_log_has_empty_views(log: RequestLog) -> None:
+    for view in ("latency", "hit_rate", "tool_success", "tools_used", "tokens_saved", "sessions"):
+        assert await _rows(log, view) == []
