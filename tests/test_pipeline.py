@@ -11,7 +11,9 @@ import pytest
 
 from anyclaude.errors import ApiError, EngineFailed, Overloaded
 from anyclaude.events import Bus, RequestFinished, ToolCallSeen
+from anyclaude.exchange import ExchangeOptions
 from anyclaude.keepalive import KeepAliveTimes
+from anyclaude.ledger import Ledger
 from anyclaude.pipeline import Arrival, Pipeline, PipelineOptions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
@@ -130,6 +132,7 @@ class Rig:
     backend: FakeBackend
     sink: Sink
     bus: Bus
+    ledger: Ledger
 
 
 @pytest.fixture
@@ -147,18 +150,16 @@ async def build() -> AsyncGenerator[Callable[..., Rig], None]:
         echo = EchoStore(None)
         stores.append(echo)
         numbers = iter(range(1000))
+        ledger = Ledger(sink, bus, RecentDetails(), clock=clock or Clock(), wall=lambda: 1000.0)
+        options = ExchangeOptions(echo=True, bodies=True, times=times or KeepAliveTimes())
         pipeline = Pipeline(
             backend,
             echo,
-            sink,
-            bus,
-            RecentDetails(),
-            PipelineOptions(frozenset(), True, True, times or KeepAliveTimes()),
-            new_id=lambda prefix: f"{prefix}{next(numbers)}",
-            clock=clock or Clock(),
-            wall=lambda: 1000.0,
+            ledger,
+            PipelineOptions(frozenset(), options),
+            lambda prefix: f"{prefix}{next(numbers)}",
         )
-        return Rig(pipeline, backend, sink, bus)
+        return Rig(pipeline, backend, sink, bus, ledger)
 
     yield make
     for store in stores:
@@ -282,7 +283,7 @@ async def test_hanging_up_cancels_and_leaves_a_row(build: Callable[..., Rig]) ->
     events = exchange.events()
     assert isinstance(await anext(events), MessageStart)
     await events.aclose()
-    await rig.pipeline.settle()
+    await rig.ledger.settle()
     assert rig.backend.generations[0].cancelled.is_set()
     assert [(r.status, r.error_message) for r in rig.sink.rows] == [(499, "the client hung up")]
     assert any(isinstance(e, RequestFinished) for e in finished.drain())

@@ -18,7 +18,7 @@ from textual.worker import Worker
 
 from anyclaude.config.settings import UiSettings
 from anyclaude.errors import AnyclaudeError, ConfigError, UsageError
-from anyclaude.events import Event, Subscription, SystemEvent
+from anyclaude.events import EngineState, Event, Subscription, SystemEvent
 from tui import format as f
 from tui.clipboard import copy_by_command
 from tui.dialogs.confirm import Confirm
@@ -117,6 +117,7 @@ class Console(App[None], inherit_bindings=False):
             await self._launch.start(self._found)
         except Exception as error:
             self.problem = explain(error)
+            self.store.apply(EngineState("stopped"), self._around.now())
             self._exit_code = 2 if isinstance(error, ConfigError | UsageError) else 1
         else:
             self._started = True

@@ -92,7 +92,7 @@ def markdown() -> str:
         "",
         "```toml",
         "[ui.keymap]",
-        '"view.follow" = "F5"',
+        '"view.follow" = "f5"',
         "```",
     ]
     for section in sections({}):

@@ -121,11 +121,13 @@ def welcome_lines(welcome: Welcome, width: int) -> list[Line]:
             line(("  q", "accent"), " quits", hang=2),
         ]
     lines = [Line(), *_engine_lines(welcome, width), Line()]
-    lines.append(line(("  Paste these lines into another terminal:", "strong"), hang=2))
-    lines.append(Line())
-    lines += [line((f"    {text}", "accent"), hang=4) for text in welcome.env_lines]
-    lines += [Line(), line(("    y", "accent"), " copies them", hang=4), Line()]
-    lines.append(line("  Each request Claude Code makes then appears here as it runs.", hang=2))
+    if welcome.env_lines:
+        lines += [line(("  Paste these lines into another terminal:", "strong"), hang=2), Line()]
+        lines += [line((f"    {text}", "accent"), hang=4) for text in welcome.env_lines]
+        lines += [Line(), line(("    y", "accent"), " copies them", hang=4), Line()]
+        lines.append(
+            line("  Each request Claude Code makes then appears here as it runs.", hang=2)
+        )
     if welcome.address:
         text = "Any client of the Anthropic API can use "
         lines.append(line(f"  {text}", (welcome.address, "accent"), hang=2))

@@ -56,10 +56,13 @@ class Source(Protocol):
     async def close(self) -> None: ...
 
 
-class LocalRuntime(Control, Protocol):
-    """The part of the runtime that the console uses beyond steering."""
+class LocalRuntime(Protocol):
+    """The part of the runtime that the console uses."""
 
     bus: Bus
+
+    @property
+    def control(self) -> Control: ...
 
     @property
     def address(self) -> str: ...
@@ -109,7 +112,7 @@ class LocalSource:
 
     @property
     def control(self) -> Control:
-        return self._runtime
+        return self._runtime.control
 
     @property
     def address(self) -> str:

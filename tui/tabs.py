@@ -166,20 +166,20 @@ def output(subject: Subject) -> list[Line]:
     pieces: Sequence[Piece] = row.pieces
     if not pieces and subject.detail is not None:
         pieces = _stored_pieces(subject.detail)
-    if not pieces:
-        if row.active:
-            return [line((" Nothing yet.", "muted"))]
-        if row.record is not None and row.record.error_message:
-            return [line((f" {row.record.error_message}", "error"), hang=1)]
-        if not row.output_tokens:
-            return [line((" This request has no output.", "muted"))]
-        return _missing(subject)
     lines: list[Line] = []
     for piece in pieces:
-        if lines:
-            lines.append(Line())
+        lines += [Line()] if lines else []
         lines += _piece_lines(piece)
-    return lines
+    if row.record is not None and row.record.error_message:
+        lines += [Line()] if lines else []
+        lines.append(line((f" {row.record.error_message}", "error"), hang=1))
+    if lines:
+        return lines
+    if row.active:
+        return [line((" Nothing yet.", "muted"))]
+    if not row.output_tokens:
+        return [line((" This request has no output.", "muted"))]
+    return _missing(subject)
 
 
 def _piece_lines(piece: Piece) -> list[Line]:

@@ -11,7 +11,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
@@ -140,7 +140,7 @@ class AdminClient:
         raw = await self._ask("POST", "/anyclaude/sql", body=body, patient=True)
         return decode(SqlResult, raw)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """What happens from now on, until the server stops or the iterator is closed."""
         try:
             async with self._http.stream(

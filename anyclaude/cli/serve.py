@@ -77,7 +77,7 @@ async def _until_stopped(runtime: Runtime, stop: asyncio.Event) -> None:
         await progress
         if not stop.is_set():
             ready.result()
-            model = (await runtime.stats()).engine.model
+            model = (await runtime.control.stats()).engine.model
             click.echo(f"anyclaude ready {runtime.address} model={model}")
             await stopped
     finally:

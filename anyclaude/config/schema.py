@@ -87,20 +87,17 @@ def leaves(document: Document, prefix: str = "") -> Iterator[tuple[str, object]]
 
 
 def problems(document: Document) -> list[Problem]:
-    """Everything the schema has against a document, one entry per key."""
+    """Everything the schema has against a document, one entry per key, sorted by key."""
     from jsonschema import Draft202012Validator
 
-    errors = sorted(
-        Draft202012Validator(schema()).iter_errors(document), key=lambda e: list(map(str, e.path))
-    )
     found: dict[str, Problem] = {}
-    for error in errors:
+    for error in Draft202012Validator(schema()).iter_errors(document):
         for problem in _explain(error):
             found.setdefault(problem.key, problem)
     for name, value in leaves(document):
         if isinstance(value, float) and not math.isfinite(value) and (key := find(name)):
             found.setdefault(name, mismatch(name, value, key.rule))
-    return list(found.values())
+    return sorted(found.values(), key=lambda problem: problem.key)
 
 
 def mismatch(name: str, value: object, rule: Document) -> Problem:

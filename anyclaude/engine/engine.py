@@ -7,15 +7,18 @@ the MLX thread and turns its reports into an async stream. Nothing here computes
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from anyclaude.caches.kv.tree import PrefixTree, TreeStats
+from anyclaude.engine.generation import MlxGeneration
 from anyclaude.engine.job import Job, JobReport
 from anyclaude.engine.kv import StoredKV
 from anyclaude.engine.load import LoadedModel
+from anyclaude.engine.on_loop import OnLoop
 from anyclaude.engine.prefix_break import PrefixHistory
 from anyclaude.engine.sampling import resolve_sampling
 from anyclaude.engine.template import Rendered
@@ -24,18 +27,15 @@ from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailabl
 from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind, TierStats
 from anyclaude.types import (
     Admission,
-    BackendEvent,
     BackendRequest,
     Finish,
     Sampling,
     Tier,
 )
 
-log = logging.getLogger(__name__)
-
 LOADING_RETRY_SECONDS = 3.0
 FULL_RETRY_SECONDS = 5.0
-JOIN_SECONDS = 2.0
+JOIN_SECONDS = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,45 +46,6 @@ class EngineOptions:
     max_waiting: int
     context_limit: int
     sampling: Sampling
-
-
-class MlxGeneration:
-    """One job's reports as an async stream; see :class:`anyclaude.types.Generation`."""
-
-    def __init__(self, job_id: str, admission: Admission, cancel: Callable[[str], None]) -> None:
-        self.job_id = job_id
-        self._admission = admission
-        self._cancel = cancel
-        self._reports: asyncio.Queue[JobReport] = asyncio.Queue()
-        self._ended = False
-
-    @property
-    def admission(self) -> Admission:
-        return self._admission
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    def push(self, report: JobReport) -> None:
-        """Loop thread only."""
-        if not self._ended:
-            self._ended = isinstance(report, (Finish, BaseException))
-            self._reports.put_nowait(report)
-
-    async def __aiter__(self) -> AsyncIterator[BackendEvent]:
-        while True:
-            report = await self._reports.get()
-            if isinstance(report, BaseException):
-                raise report
-            yield report
-            if isinstance(report, Finish):
-                return
-
-    async def cancel(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._cancel(self.job_id)
 
 
 class Engine:
@@ -106,7 +67,7 @@ class Engine:
         self._bus = bus
         self._clock = clock
         self._wall = wall
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_loop: OnLoop
         self._worker: Worker | None = None
         self._model: LoadedModel | None = None
         self._tree: PrefixTree[StoredKV] | None = None
@@ -123,18 +84,18 @@ class Engine:
 
     def start(self) -> None:
         """Starts the MLX thread; must be called on the event loop."""
-        self._loop = asyncio.get_running_loop()
-        self._worker = Worker(self._loader, self._options.limits, _Observer(self), self._clock)
+        self._on_loop = OnLoop(asyncio.get_running_loop(), self)
+        self._worker = Worker(self._loader, self._options.limits, self._on_loop, self._clock)
         self._worker.start()
 
     async def stop(self) -> None:
-        """Ends the thread within about two seconds; open requests get an error."""
+        """Ends the thread in little over a second; open requests get an error."""
         worker = self._worker
         self._set_phase("stopped", detail="anyclaude is stopping")
         if worker is not None:
             worker.stop()
-            assert self._loop is not None
-            await self._loop.run_in_executor(None, worker.join, JOIN_SECONDS)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, worker.join, JOIN_SECONDS)
         self._fail_open(EngineFailed("anyclaude is stopping"))
 
     def load(self, model: str) -> None:
@@ -255,7 +216,7 @@ class Engine:
             stop_sequences=request.request.stop_sequences,
             mark_tokens=rendered.mark_tokens,
             submitted=self._clock(),
-            report=lambda report: self._on_loop(lambda: self._deliver(request.id, report)),
+            report=lambda report: self._on_loop.post(partial(self._deliver, request.id, report)),
         )
         admission = Admission(
             backend=self.name,
@@ -349,21 +310,46 @@ class Engine:
         done: asyncio.Future[TreeStats] = asyncio.get_running_loop().create_future()
 
         def finished(freed: TreeStats) -> None:
-            self._on_loop(lambda: None if done.cancelled() else done.set_result(freed))
+            self._on_loop.post(lambda: None if done.cancelled() else done.set_result(freed))
 
         self._live_worker().flush(finished)
         freed = await done
         self._history.flushed()
         return freed
 
-    # ------------------------------------------------------------------ what the thread reports
+    # --------------------------------------------------- what the thread reports, on the loop
 
-    def _on_loop(self, call: Callable[[], object]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(call)
-        except RuntimeError:  # The loop is closed: nobody is left to tell.
-            log.debug("a report came after the loop was closed")
+    def loading(self, model: str, progress: float, detail: str) -> None:
+        self._set_phase("loading", progress=progress, detail=detail)
+
+    def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None:
+        self._forget_model()
+        self._model, self._tree, self._model_name = model, tree, model.name
+        self._set_phase("ready", progress=1.0)
+        self._event("info", "model", f"{model.name} is loaded")
+
+    def load_failed(self, model: str, error: BaseException) -> None:
+        self._forget_model()
+        self._set_phase("failed", detail=f"loading {model} failed: {error}")
+        self._event("error", "model", f"loading {model} failed: {error}")
+
+    def unloaded(self) -> None:
+        self._forget_model()
+        self._set_phase("unloaded", detail="no model is loaded")
+        self._event("info", "model", "the model was unloaded")
+
+    def step_failed(self, error: BaseException, requests: int) -> None:
+        self._event("error", "error", f"a step of the model failed ({requests} requests): {error}")
+
+    def evicted(self, nbytes: int) -> None:
+        self._event("info", "memory", f"the prefix cache evicted {nbytes / 2**20:.0f} MiB")
+
+    def died(self, error: BaseException | None) -> None:
+        reason = f"the MLX thread died: {error}" if error else "the MLX thread ended"
+        self._forget_model()
+        self._set_phase("failed", detail=f"{reason}; press R to restart it")
+        self._event("error", "error", reason)
+        self._fail_open(EngineFailed(reason))
 
     def _set_phase(self, phase: EnginePhase, *, progress: float = 0.0, detail: str = "") -> None:
         self._phase, self._detail = phase, detail
@@ -371,10 +357,10 @@ class Engine:
             EngineState(phase, self._model_name, progress, detail, self.context_limit)
         )
 
-    def _event(self, level: str, kind: SystemKind, message: str) -> None:
-        self._bus.publish(
-            SystemEvent(self._wall(), "error" if level == "error" else "info", kind, message)
-        )
+    def _event(
+        self, level: Literal["info", "warning", "error"], kind: SystemKind, message: str
+    ) -> None:
+        self._bus.publish(SystemEvent(self._wall(), level, kind, message))
 
     def _fail_open(self, error: BaseException) -> None:
         for generation in tuple(self._open.values()):
@@ -384,75 +370,3 @@ class Engine:
     def _forget_model(self) -> None:
         self._model = self._tree = None
         self._history.forget()
-
-
-class _Observer:
-    """Carries the MLX thread's reports over to the loop."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._told = -1.0
-
-    def loading(self, model: str, progress: float, detail: str) -> None:
-        engine = self._engine
-        engine._on_loop(lambda: engine._set_phase("loading", progress=progress, detail=detail))
-
-    def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None:
-        engine = self._engine
-
-        def apply() -> None:
-            engine._forget_model()
-            engine._model, engine._tree = model, tree
-            engine._model_name = model.name
-            engine._set_phase("ready", progress=1.0)
-            engine._event("info", "model", f"{model.name} is loaded")
-
-        engine._on_loop(apply)
-
-    def load_failed(self, model: str, error: BaseException) -> None:
-        engine = self._engine
-
-        def apply() -> None:
-            engine._forget_model()
-            engine._set_phase("failed", detail=f"loading {model} failed: {error}")
-            engine._event("error", "model", f"loading {model} failed: {error}")
-
-        engine._on_loop(apply)
-
-    def unloaded(self) -> None:
-        engine = self._engine
-
-        def apply() -> None:
-            engine._forget_model()
-            engine._set_phase("unloaded", detail="no model is loaded")
-            engine._event("info", "model", "the model was unloaded")
-
-        engine._on_loop(apply)
-
-    def step_failed(self, error: BaseException, requests: int) -> None:
-        engine = self._engine
-        engine._on_loop(
-            lambda: engine._event(
-                "error", "error", f"a step of the model failed ({requests} requests): {error}"
-            )
-        )
-
-    def evicted(self, nbytes: int) -> None:
-        engine = self._engine
-        engine._on_loop(
-            lambda: engine._event(
-                "info", "memory", f"the prefix cache evicted {nbytes / 2**20:.0f} MiB"
-            )
-        )
-
-    def died(self, error: BaseException | None) -> None:
-        engine = self._engine
-
-        def apply() -> None:
-            reason = f"the MLX thread died: {error}" if error else "the MLX thread ended"
-            engine._forget_model()
-            engine._set_phase("failed", detail=f"{reason}; press R to restart it")
-            engine._event("error", "error", reason)
-            engine._fail_open(EngineFailed(reason))
-
-        engine._on_loop(apply)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ _WANTED = ("*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.t
 
 def cached_models(cache: Path | None) -> Iterator[tuple[str, Path]]:
     """Name and folder of every model in the cache that has a config and safetensors."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -47,7 +45,6 @@ def _newest_first(revision: CachedRevisionInfo) -> tuple[bool, float]:
 
 def pull(name: str, cache: Path | None, progress: Progress, *, endpoint: str | None) -> Path:
     """Downloads the files that mlx-lm needs and returns the snapshot's folder."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from huggingface_hub import HfApi, snapshot_download
 
     progress(0.0, f"asking Hugging Face for {name}")

@@ -5,7 +5,6 @@ Runs on the thread that owns MLX. Code that a model brings along is never run.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +47,6 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
 
     Raises :class:`EngineFailed` naming the model and what is wrong with its files.
     """
-    # Advice printed by libraries would land in the middle of the console.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from mlx_lm import utils
 
     progress(0.0, "reading files")

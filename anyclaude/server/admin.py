@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from quart import Quart, Response, request
 
-from anyclaude.errors import InvalidRequest, UnsupportedMediaType
+from anyclaude.errors import InvalidRequest, Unavailable, UnsupportedMediaType
 from anyclaude.events import Bus, to_json
 from anyclaude.server.context import context
 from anyclaude.server.decode import decode
@@ -136,6 +136,8 @@ async def _events(bus: Bus, stopping: Stopping) -> AsyncIterator[bytes]:
             if event is None:
                 return
             yield b"data: %s\n\n" % encode(plain(to_json(event)))
+    except Unavailable:
+        return
     finally:
         subscription.close()
 

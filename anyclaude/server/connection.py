@@ -36,6 +36,7 @@ class Connection(ASGIHTTPConnection):
         state = cast("dict[str, list[Closer]]", scope["state"])
         state[_CLOSERS] = self._closers
         scope["path"] = _path(scope["path"])
+        scope["headers"] = [(k, _host(v) if k == b"host" else v) for k, v in scope["headers"]]
         super().__init__(app, scope)
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -63,3 +64,12 @@ def _path(path: str) -> str:
         return urlsplit(path).path or "/"
     except ValueError:
         return "/*"
+
+
+def _host(value: bytes) -> bytes:
+    """A Host header that routing can take; what names no host can't be ours either."""
+    try:
+        value.decode("ascii").encode("idna")
+    except UnicodeError:
+        return b"invalid"
+    return value

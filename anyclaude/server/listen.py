@@ -2,8 +2,7 @@
 
 Hypercorn's own ``serve`` can't be bounded: at shutdown it waits for open connections (on Python
 3.12 and later for ever), and a client that never reads keeps its connection as long as it likes.
-So the accept loop is ours, each connection is Hypercorn's ``TCPServer``, and every wait for a
-client has a bound.
+So the accept loop is ours, and each connection (tcp.py) runs Hypercorn's HTTP/1.1 protocol.
 """
 
 from __future__ import annotations
@@ -17,17 +16,16 @@ from contextlib import suppress
 from typing import cast
 
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.typing import ASGIFramework, LifespanState
+from hypercorn.typing import ASGIFramework
 from quart import Quart
 
 from anyclaude.config.settings import ServerSettings
 from anyclaude.errors import ConfigError
 from anyclaude.server.auth import is_loopback
 from anyclaude.server.limits import Limits
+from anyclaude.server.tcp import TcpConnection
 
 log = logging.getLogger(__name__)
 # Without any handler the logging module would write warnings over the console.
@@ -43,7 +41,7 @@ class Listener:
     def __init__(self, sock: socket.socket, limits: Limits) -> None:
         self._socket = sock
         self._limits = limits
-        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._connections: dict[asyncio.Task[None], TcpConnection] = {}
 
     @classmethod
     def bind(cls, settings: ServerSettings, limits: Limits | None = None) -> Listener:
@@ -78,6 +76,11 @@ class Listener:
         """How many connections are open."""
         return len(self._connections)
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """One for each open connection, done when it is closed."""
+        return frozenset(self._connections)
+
     def close(self) -> None:
         """Gives the socket back if :meth:`serve` never did. Idempotent."""
         self._socket.close()
@@ -96,11 +99,7 @@ class Listener:
             if len(self._connections) >= self._limits.connections:
                 writer.transport.abort()
                 return
-            loop = asyncio.get_running_loop()
-            state = LifespanState({})
-            connection = _Connection(asgi, loop, config, worker, state, reader, writer)
-            connection.limits = self._limits
-            await self._run(connection)
+            await self._run(TcpConnection(asgi, config, worker, self._limits, reader, writer))
 
         await app.startup()
         server = await asyncio.start_server(accept, sock=self._socket, backlog=BACKLOG)
@@ -111,14 +110,16 @@ class Listener:
         finally:
             server.close()
             await worker.terminated.set()
+            for connection in self._connections.values():
+                connection.close_if_idle()
             await app.shutdown()
             await self._end(drain_s)
 
-    async def _run(self, connection: _Connection) -> None:
+    async def _run(self, connection: TcpConnection) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._connections[task] = connection
         try:
-            await connection
+            await connection.run()
         except asyncio.CancelledError:
             # Only _end cancels, and asyncio's callback on this task fails on a cancelled one.
             connection.abort()
@@ -136,10 +137,10 @@ class Listener:
             connection.abort()
         if self._connections:
             await asyncio.wait(self._connections, timeout=self._limits.abort_s)
-        left = list(self._connections)
-        for task in left:
+        for task in self._connections:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=self._limits.abort_s)
 
     def _config(self) -> Config:
         config = Config()
@@ -147,51 +148,7 @@ class Listener:
         config.accesslog = None
         config.include_server_header = False
         config.h11_max_incomplete_size = self._limits.header_bytes
-        config.keep_alive_timeout = self._limits.idle_s
         return config
-
-
-class _Connection(TCPServer):
-    """Hypercorn's connection, with bounds on a client that doesn't read."""
-
-    limits: Limits
-
-    def abort(self) -> None:
-        """Drops the socket; everything behind it sees a disconnect."""
-        self.writer.transport.abort()
-
-    async def protocol_send(self, event: Event) -> None:
-        if not isinstance(event, RawData):
-            await super().protocol_send(event)
-            return
-        async with self.send_lock:
-            try:
-                self.writer.write(event.data)
-                await self._drain()
-            except (ConnectionError, RuntimeError):
-                await self.protocol.handle(Closed())
-
-    async def _drain(self) -> None:
-        """Waits until more may be written; a client that took nothing meanwhile is dropped."""
-        while True:
-            waiting = self.writer.transport.get_write_buffer_size()
-            try:
-                async with asyncio.timeout(self.limits.stall_s):
-                    await self.writer.drain()
-                    return
-            except TimeoutError:
-                if self.writer.transport.get_write_buffer_size() >= waiting:
-                    log.warning("dropped a client that does not read")
-                    self.abort()
-                    raise ConnectionAbortedError from None
-
-    async def _close(self) -> None:
-        # Hypercorn's own swallows the cancellation, so the scope has to be asked.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.limits.close_s) as scope:
-                await super()._close()
-        if scope.expired():
-            self.abort()
 
 
 def _inherited(host: str) -> socket.socket | None:

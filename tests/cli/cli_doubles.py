@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import click
 from click.testing import CliRunner, Result
 
-from anyclaude.cli.main import main
 from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, remove_state, write_state
 from anyclaude.control import BackendInfo, Flushed, ModelInfo, Stats
@@ -61,6 +61,8 @@ class User:
     data: Path
 
     def __call__(self, *arguments: str) -> Result:
+        from anyclaude.cli.main import main
+
         return CliRunner().invoke(main, list(arguments))
 
 
@@ -225,6 +227,4 @@ class Runtime:
         if self._server is not None:
             remove_state(self.settings.data_dir, os.getpid())
             self._server.close()
-            marker = os.environ.get("FAKE_STOPPED")
-            if marker:
-                Path(marker).write_text("stopped")
+            click.echo("runtime stopped")

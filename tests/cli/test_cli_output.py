@@ -21,7 +21,7 @@ RESULT = SqlResult(
 
 def test_table_aligns_and_disarms() -> None:
     assert rows_as_table(RESULT).splitlines() == [
-        "id                     n  tools        at",
+        "id                   n  tools        at",
         "----------------  ----  -----------  -------------------",
         'a, "b"\\n\\x1b[31m     1  ["x", "y"]   2026-11-22 01:02:03',
         '                  20.5  {"k": null}',

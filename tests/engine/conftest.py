@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from anyclaude.engine.engine import Engine, EngineOptions, MlxGeneration
+from anyclaude.engine.engine import Engine, EngineOptions
+from anyclaude.engine.generation import MlxGeneration
 from anyclaude.engine.worker import Limits
 from anyclaude.events import Bus, EngineState, Subscription
 from anyclaude.types import (

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240 (the files looked at here are small and local)
 """The file: private, recoverable, locked to one process, and whole after a kill."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -344,10 +346,10 @@ async def test_an_open_database_is_reopened_after_damage(
     await log.record(record("req_1"))
     damage = [duckdb.Error("Corrupt database file: computed checksum 1 does not match")]
 
-    def failing_store(con: duckdb.DuckDBPyConnection, *args: object, **options: object) -> None:
+    def failing_store(con: Any, entries: Any, **options: Any) -> set[str]:
         if damage:
             raise damage.pop()
-        store(con, *args, **options)  # type: ignore[arg-type]
+        return store(con, entries, **options)
 
     monkeypatch.setattr(writer_module, "store", failing_store)
     await log.record(record("req_2"))

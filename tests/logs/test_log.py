@@ -103,7 +103,7 @@ def test_a_record_comes_back_as_it_went_in(batch: list[RequestRecord]) -> None:
 
     con = duckdb.connect(":memory:")
     migrate(con)
-    store(con, [Entry(r) for r in batch], bodies=True, again=False)
+    store(con, [Entry(r) for r in batch], bodies=True, again=False, known=())
     rows = con.execute(f"SELECT {', '.join(REQUESTS.column_names)} FROM requests").fetchall()
     con.close()
     assert [request_of(row) for row in rows] == batch
@@ -124,11 +124,11 @@ async def test_requests_that_end_together_are_committed_together(
     batches: list[int] = []
     entered, release = threading.Event(), threading.Event()
 
-    def held_store(con: Any, entries: Any, **options: Any) -> None:
+    def held_store(con: Any, entries: Any, **options: Any) -> set[str]:
         batches.append(len(entries))
         entered.set()
         assert release.wait(60)
-        store(con, entries, **options)
+        return store(con, entries, **options)
 
     monkeypatch.setattr(writer_module, "store", held_store)
     first = asyncio.create_task(log.record(record("req_0")))
@@ -146,10 +146,10 @@ async def test_a_row_that_cannot_be_stored_is_reported_and_costs_no_other(
 ) -> None:
     entered, release = threading.Event(), threading.Event()
 
-    def held_store(con: Any, entries: Any, **options: Any) -> None:
+    def held_store(con: Any, entries: Any, **options: Any) -> set[str]:
         entered.set()
         assert release.wait(60)
-        store(con, entries, **options)
+        return store(con, entries, **options)
 
     monkeypatch.setattr(writer_module, "store", held_store)
     first = asyncio.create_task(log.record(record("req_0")))
@@ -183,9 +183,9 @@ async def test_a_silent_disk_holds_up_one_request_and_no_more(
     log = await open_log(patience=0.05)
     release = threading.Event()
 
-    def held_store(con: Any, entries: Any, **options: Any) -> None:
+    def held_store(con: Any, entries: Any, **options: Any) -> set[str]:
         assert release.wait(60)
-        store(con, entries, **options)
+        return store(con, entries, **options)
 
     monkeypatch.setattr(writer_module, "store", held_store)
     await log.record(record("req_1"))

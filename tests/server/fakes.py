@@ -219,6 +219,11 @@ class Running:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.listener.port}"
 
+    async def closed(self) -> None:
+        """Waits until no connection is open."""
+        while self.listener.connections:
+            await asyncio.wait(self.listener.tasks)
+
     async def shut(self) -> None:
         self.stop.set()
         await self.task
@@ -261,5 +266,6 @@ async def serving(
         yield Running(pipeline, control, bus, listener, stop, task)
     finally:
         stop.set()
-        await task
+        if not task.cancelled():
+            await task
         assert listener.connections == 0

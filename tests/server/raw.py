@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from tests.server.fakes import Running
@@ -23,6 +24,13 @@ class Wire:
 
     async def until(self, marker: bytes) -> bytes:
         return await self.reader.readuntil(marker)
+
+    async def response(self) -> bytes:
+        """One whole response that says its length."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        assert length, head
+        return head + await self.reader.readexactly(int(length[1]))
 
     async def rest(self) -> bytes:
         """Everything up to the server's close, however it closes."""
@@ -51,10 +59,8 @@ async def wire(server: Running, *, receive_buffer: int = 0) -> AsyncIterator[Wir
         yield Wire(reader, writer)
     finally:
         writer.transport.abort()
-        try:
+        with suppress(ConnectionError):
             await writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 def post(path: str, body: object, headers: Mapping[str, str] | None = None) -> bytes:

@@ -156,13 +156,12 @@ async def test_cancelling_serve_ends_everything_too() -> None:
             await server.task
         assert server.listener.connections == 0
         assert len(pipeline.stopped) == 1
-        server.task = asyncio.ensure_future(asyncio.sleep(0))
 
 
 def endless(emitter: Emitter, request: MessagesRequest) -> list[Step]:
     steps: list[Step] = [*emitter.start(USAGE)]
-    for _ in range(2_000):
-        steps += emitter.text("x" * 10_000)
+    for _ in range(20):
+        steps += emitter.text("x" * 1_000_000)
     return [*steps, *emitter.finish("end_turn", None, DONE)]
 
 
@@ -175,8 +174,7 @@ async def test_a_client_that_reads_nothing_is_dropped(stream: bool) -> None:
         await pipeline.until(lambda: bool(pipeline.stopped or pipeline.finished))
         async with httpx.AsyncClient() as other:  # nobody else is disturbed
             assert (await other.get(f"{server.url}/health/live")).status_code == 200
-        while server.listener.connections > 0:
-            await asyncio.sleep(0.01)
+        await server.closed()
 
 
 async def test_a_client_that_reads_slowly_is_kept() -> None:
@@ -199,9 +197,9 @@ async def test_a_client_that_reads_slowly_is_kept() -> None:
 async def test_a_refusal_leaves_the_connection_usable() -> None:
     async with serving() as server, wire(server) as client:
         await client.send(post("/v1/messages", {"model": "m"}))
-        assert status(await client.until(b"}}")) == 400 or True
+        assert status(await client.response()) == 400
         await client.send(post("/v1/messages", BODY))
-        assert b"Paris" in await client.until(b'"output_tokens":7}}')
+        assert b"Paris" in await client.response()
 
 
 async def test_an_event_listener_that_leaves_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

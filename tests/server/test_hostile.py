@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -71,10 +71,8 @@ async def test_half_a_body_then_a_hang_up_is_nothing() -> None:
 )
 async def test_a_megabyte_of_head_is_refused(data: bytes) -> None:
     async with unharmed() as server, wire(server) as client:
-        try:
+        with suppress(ConnectionError):
             await client.send(data)
-        except ConnectionError:
-            pass
         response = await client.rest()
         assert response == b"" or status(response) in (400, 431)
 
@@ -85,7 +83,7 @@ async def test_a_megabyte_of_head_is_refused(data: bytes) -> None:
         b"\x00\x01\x02\x03\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET\r\n\r\n",
-        b"GET / HTTP/9.9\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/one\r\nhost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: nine\r\n\r\n",
@@ -101,11 +99,7 @@ async def test_malformed_http_is_closed(data: bytes) -> None:
     async with unharmed(QUICK) as server, wire(server) as client:
         await client.send(data)
         response = await client.rest()
-        assert (
-            response == b""
-            or status(response) in (400, 404, 405, 408, 501, 505)
-            or (data.startswith(b"PRI"))
-        )
+        assert response == b"" or 400 <= status(response) < 600
 
 
 @pytest.mark.parametrize(
@@ -125,7 +119,7 @@ async def test_odd_targets_lead_nowhere(target: str) -> None:
     async with unharmed() as server, wire(server) as client:
         request = f"GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
         await client.send(request.encode())
-        assert status(await client.rest()) in (200, 400, 404)
+        assert status(await client.rest()) in (200, 400, 404, 405)
 
 
 @pytest.mark.parametrize("host", ["", "[", "a b", "é", "x" * 5000, "1:2:3", "x:99999", "[::1"])
@@ -163,21 +157,17 @@ async def test_a_body_over_the_limit_is_a_413(chunked: bool) -> None:
 
 async def test_bodies_together_are_bounded() -> None:
     """Five almost full bodies are on their way; the budget is four."""
-    piece = b"x" * 1_000_000
-    async with unharmed(Limits(linger_s=0.1)) as server:
-        async with wire(server) as a, wire(server) as b, wire(server) as c, wire(server) as d:
-            for client in (a, b, c, d):
-                await client.send(post("/v1/messages", piece + b"x" * 10)[:-10])
-            async with wire(server) as last:
-                await last.send(post("/v1/messages", piece + b"x" * 10)[:-10])
-                answers = [asyncio.ensure_future(one.until(b"}}")) for one in (a, b, c, d, last)]
-                done, waiting = await asyncio.wait(
-                    answers, timeout=0.5, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in waiting:
-                    task.cancel()
-        assert len(server.pipeline.arrivals) == 0
-        assert all(status(task.result()) == 529 for task in done) or not done
+    body = post("/v1/messages", b"x" * 1_040_000)
+    async with unharmed(Limits(linger_s=0.1)) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(wire(server)) for _ in range(5)]
+        for client in clients:
+            await client.send(body[:-10])
+        answers = {asyncio.ensure_future(client.response()) for client in clients}
+        done, waiting = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        assert [status(task.result()) for task in done] == [529]
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
 
 
 async def test_two_hundred_connections_at_once() -> None:
@@ -199,15 +189,14 @@ async def test_connections_over_the_bound_are_closed() -> None:
             for client in (one, two):
                 await client.send(post("/v1/messages", BODY))
                 assert status(await client.until(b"\r\n\r\n")) == 200
-        while server.listener.connections:
-            await asyncio.sleep(0.01)
+        await server.closed()
 
 
 async def test_pipelined_requests_are_answered_in_turn() -> None:
     async with unharmed() as server, wire(server) as client:
         await client.send(post("/v1/messages", BODY) * 3)
         for _ in range(3):
-            assert b"Paris" in await client.until(b'"output_tokens":7}}')
+            assert b"Paris" in await client.response()
 
 
 async def test_deep_nesting_and_strange_json_are_400s() -> None:

@@ -1,0 +1,48 @@
+"""One admitted request's reports from the MLX thread, as an async stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from anyclaude.engine.job import JobReport
+from anyclaude.types import Admission, BackendEvent, Finish
+
+
+class MlxGeneration:
+    """One job's reports as an async stream; see :class:`anyclaude.types.Generation`."""
+
+    def __init__(self, job_id: str, admission: Admission, cancel: Callable[[str], None]) -> None:
+        self.job_id = job_id
+        self._admission = admission
+        self._cancel = cancel
+        self._reports: asyncio.Queue[JobReport] = asyncio.Queue()
+        self._ended = False
+
+    @property
+    def admission(self) -> Admission:
+        return self._admission
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def push(self, report: JobReport) -> None:
+        """Loop thread only."""
+        if not self._ended:
+            self._ended = isinstance(report, (Finish, BaseException))
+            self._reports.put_nowait(report)
+
+    async def __aiter__(self) -> AsyncIterator[BackendEvent]:
+        while True:
+            report = await self._reports.get()
+            if isinstance(report, BaseException):
+                raise report
+            yield report
+            if isinstance(report, Finish):
+                return
+
+    async def cancel(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._cancel(self.job_id)

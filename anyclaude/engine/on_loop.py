@@ -1,0 +1,51 @@
+"""Carries the MLX thread's reports over to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from anyclaude.caches.kv.tree import PrefixTree
+from anyclaude.engine.kv import StoredKV
+from anyclaude.engine.load import LoadedModel
+from anyclaude.engine.worker import Observer
+
+log = logging.getLogger(__name__)
+
+
+class OnLoop:
+    """An :class:`Observer` that calls another one, on the loop instead of the thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, target: Observer) -> None:
+        self._loop = loop
+        self._target = target
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Runs ``call`` on the loop; drops it when the loop is gone."""
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:  # The loop is closed: nobody is left to tell.
+            log.debug("a report came after the loop was closed")
+
+    def loading(self, model: str, progress: float, detail: str) -> None:
+        self.post(partial(self._target.loading, model, progress, detail))
+
+    def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None:
+        self.post(partial(self._target.loaded, model, tree))
+
+    def load_failed(self, model: str, error: BaseException) -> None:
+        self.post(partial(self._target.load_failed, model, error))
+
+    def unloaded(self) -> None:
+        self.post(self._target.unloaded)
+
+    def step_failed(self, error: BaseException, requests: int) -> None:
+        self.post(partial(self._target.step_failed, error, requests))
+
+    def evicted(self, nbytes: int) -> None:
+        self.post(partial(self._target.evicted, nbytes))
+
+    def died(self, error: BaseException | None) -> None:
+        self.post(partial(self._target.died, error))

@@ -1,0 +1,215 @@
+"""One admitted request on its way out: the backend's events become the client's.
+
+Everything here is after the first byte: it ends in ``message_stop`` or one error event, and in
+one row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+
+from anyclaude.answer import Answer
+from anyclaude.errors import AnyclaudeError, ApiError
+from anyclaude.events import FirstToken, OutputDelta, PrefillProgress, ToolCallSeen
+from anyclaude.keepalive import KeepAlive, KeepAliveTimes, ticking
+from anyclaude.ledger import Ledger
+from anyclaude.prompt.canonical import Canonical
+from anyclaude.prompt.echo import EchoStore
+from anyclaude.record import Recorder
+from anyclaude.stream import Comment, Ping, StreamError, StreamEvent, message_of
+from anyclaude.types import (
+    Admission,
+    BackendEvent,
+    Delta,
+    Finish,
+    Generation,
+    JsonValue,
+    Prefill,
+    RequestRecord,
+    StoredMessage,
+    ToolCallRecord,
+)
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that hung up
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request as the pipeline hands it over. ``fingerprint`` is the model's that took it."""
+
+    canonical: Canonical
+    generation: Generation
+    recorder: Recorder
+    route_reason: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOptions:
+    """``echo`` keeps generated turns, ``bodies`` stores messages in the log."""
+
+    echo: bool
+    bodies: bool
+    times: KeepAliveTimes
+
+
+class Exchange:
+    """One request from its admission to its row."""
+
+    def __init__(
+        self,
+        admitted: Admitted,
+        ledger: Ledger,
+        echo: EchoStore,
+        options: ExchangeOptions,
+        new_id: Callable[[str], str],
+        ended: Callable[[str], None],
+    ) -> None:
+        self.id = admitted.recorder.id
+        self.route_reason = admitted.route_reason
+        self._canonical = admitted.canonical
+        self._generation = admitted.generation
+        self._fingerprint = admitted.fingerprint
+        self._recorder = admitted.recorder
+        self._ledger = ledger
+        self._echo = echo
+        self._options = options
+        self._ended = ended
+        self._answer = Answer(self.id, self._canonical, self._generation.admission, new_id)
+        self._interrupted: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
+        self._done = False
+
+    @property
+    def admission(self) -> Admission:
+        return self._generation.admission
+
+    async def interrupt(self, error: ApiError) -> None:
+        """Ends the answer with ``error`` as soon as the backend lets go."""
+        if not self._interrupted.done():
+            self._interrupted.set_result(error)
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """The stream, complete in its grammar, keep-alives included.
+
+        Closing it early stops the generation. The row is written before the last event.
+        """
+        run = self._run()
+        try:
+            async for event in run:
+                yield event
+        except ApiError as error:
+            yield StreamError(error.type, error.message)
+        finally:
+            await run.aclose()
+
+    async def message(self) -> dict[str, JsonValue]:
+        """The answer as one body; raises :class:`ApiError` if it failed."""
+        return message_of([event async for event in self._run()])
+
+    async def _run(self) -> AsyncGenerator[StreamEvent, None]:
+        try:
+            for event in self._answer.start():
+                yield event
+            yield Ping()
+            keepalive = KeepAlive(self._options.times, self._ledger.clock)
+            async for step in ticking(self._generation, keepalive, self._interrupted):
+                for event in await self._on(step, keepalive):
+                    yield event
+        except AnyclaudeError as error:
+            await self._finish_failed(error)
+            raise
+        finally:
+            if not self._done:
+                self._done = True
+                self._ledger.spawn(self._abandon())
+
+    async def _on(self, step: BackendEvent | None, keepalive: KeepAlive) -> list[StreamEvent]:
+        match step:
+            case Prefill():
+                self._ledger.publish(PrefillProgress(self.id, step.done, step.total))
+                keepalive.progress(step.done, step.total)
+                return []
+            case Delta():
+                events = self._delta(step)
+                keepalive.sent(bool(events))
+                return events
+            case Finish():
+                return await self._end(step)
+            case None:
+                return self._keep_alive(keepalive)
+
+    def _delta(self, delta: Delta) -> list[StreamEvent]:
+        ledger, answer = self._ledger, self._answer
+        if self._recorder.first_token():
+            ledger.publish(FirstToken(self.id, self._recorder.ttft_ms))
+        ledger.recent.add_output(self.id, delta.text)
+        events = answer.feed(delta)
+        ledger.publish(OutputDelta(self.id, answer.kind, delta.text, answer.tokens))
+        self._publish_calls()
+        return events
+
+    def _keep_alive(self, keepalive: KeepAlive) -> list[StreamEvent]:
+        due = keepalive.due()
+        events: list[StreamEvent] = []
+        if due.comment:
+            events.append(Comment(due.comment))
+        if due.ping:
+            events.append(Ping())
+        if due.empty_delta:
+            events += self._answer.empty_delta()
+        return events
+
+    def _publish_calls(self) -> None:
+        calls = self._answer.take_new_calls()
+        self._ledger.recent.add_calls(self.id, calls)
+        for call in calls:
+            self._ledger.publish(ToolCallSeen(self._ledger.wall(), call))
+
+    # ------------------------------------------------------------------------------- endings
+
+    async def _end(self, finish: Finish) -> list[StreamEvent]:
+        """The last events; the turn is remembered and its row written before they are sent."""
+        answer = self._answer
+        events = answer.finish(finish)
+        self._publish_calls()
+        if self._options.echo and finish.tokens:
+            await self._echo.remember(
+                self._fingerprint,
+                self._recorder.session_id,
+                self._canonical.request.messages,
+                answer.content,
+                finish.tokens,
+            )
+        messages: tuple[StoredMessage, ...] = ()
+        if self._options.bodies:
+            loop = asyncio.get_running_loop()
+            messages = await loop.run_in_executor(None, answer.messages)
+        record = self._recorder.finished(finish, answer.stop_reason)
+        self._done = True
+        await self._finish(record, answer.calls, messages)
+        return events
+
+    async def _finish_failed(self, error: AnyclaudeError) -> None:
+        self._done = True
+        await self._generation.cancel()
+        await self._finish(self._recorder.refused(error), self._answer.calls)
+
+    async def _abandon(self) -> None:
+        """The client left, or the server is going down: stop the work, keep the row."""
+        await self._generation.cancel()
+        reason = "anyclaude stopped" if self._ledger.stopping else "the client hung up"
+        record = self._recorder.failed(
+            CLIENT_CLOSED_REQUEST, "network", reason, tokens=self._answer.tokens
+        )
+        await self._finish(record, self._answer.calls)
+
+    async def _finish(
+        self,
+        record: RequestRecord,
+        calls: Sequence[ToolCallRecord],
+        messages: Sequence[StoredMessage] = (),
+    ) -> None:
+        self._ended(self.id)
+        await self._ledger.finish(record, calls, messages)

@@ -1,0 +1,81 @@
+"""Where a request's end is written: the row, the announcement, and what outlives its client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
+
+from anyclaude.events import Bus, Event, RequestFinished, SystemEvent, SystemKind
+from anyclaude.recent import RecentDetails
+from anyclaude.types import RequestRecord, StoredMessage, ToolCallRecord
+
+
+class RecordSink(Protocol):
+    """Where rows go; returning means they are durable."""
+
+    async def record(
+        self,
+        record: RequestRecord,
+        calls: Sequence[ToolCallRecord] = (),
+        messages: Sequence[StoredMessage] = (),
+    ) -> None: ...
+
+
+class Ledger:
+    """The log, the bus and the recent details, as one request needs them."""
+
+    def __init__(
+        self,
+        sink: RecordSink,
+        bus: Bus,
+        recent: RecentDetails,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.recent = recent
+        self.clock = clock
+        self.wall = wall
+        self.stopping = False
+        self._sink = sink
+        self._bus = bus
+        self._background: set[asyncio.Task[None]] = set()
+
+    def publish(self, event: Event) -> None:
+        self._bus.publish(event)
+
+    def event(self, kind: SystemKind, message: str, request_id: str | None = None) -> None:
+        """Publishes something a person may want to look up."""
+        self._bus.publish(SystemEvent(self.wall(), "info", kind, message, request_id))
+
+    async def finish(
+        self,
+        record: RequestRecord,
+        calls: Sequence[ToolCallRecord] = (),
+        messages: Sequence[StoredMessage] = (),
+    ) -> None:
+        """Writes the row, then tells the bus; a caller that is cancelled doesn't stop it."""
+        await asyncio.shield(self.spawn(self._write(record, calls, messages)))
+
+    async def _write(
+        self,
+        record: RequestRecord,
+        calls: Sequence[ToolCallRecord],
+        messages: Sequence[StoredMessage],
+    ) -> None:
+        await self._sink.record(record, calls, messages)
+        self._bus.publish(RequestFinished(record))
+
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Runs ``work`` to its end even if the caller is being cancelled."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def settle(self) -> None:
+        """Waits for rows that are still being written."""
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)

