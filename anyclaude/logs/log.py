@@ -96,9 +96,12 @@ class RequestLog:
 
         Never raises and never waits longer than ``patience`` seconds. When the database can't
         be written, that is reported once, and the row is kept and written as soon as it can be.
+        Cancelling the caller doesn't stop the writing.
         """
         if self._closed:
-            self._say(f"request {record.id} ended after the log was closed; its row is lost")
+            self._say(
+                "error", f"request {record.id} ended after the log was closed; its row is lost"
+            )
             return
         loop = asyncio.get_running_loop()
         settled = asyncio.Event()
@@ -116,12 +119,15 @@ class RequestLog:
             if not self._stalled:
                 self._stalled = True
                 self._say(
+                    "error",
                     f"the log database {self.path} doesn't answer; rows are kept in memory "
-                    "until it does: check its disk"
+                    "until it does: check its disk",
                 )
 
     def _settle(self, settled: asyncio.Event) -> None:
-        self._stalled = False
+        if self._stalled:
+            self._stalled = False
+            self._say("info", f"the log database {self.path} answers again")
         settled.set()
 
     def post(self, event: SystemEvent) -> None:
@@ -129,8 +135,8 @@ class RequestLog:
         if not self._closed:
             self._writer.submit(Entry(event=event))
 
-    def _say(self, message: str) -> None:
-        self._report(SystemEvent(self._now(), "error", "log", message))
+    def _say(self, level: Literal["info", "error"], message: str) -> None:
+        self._report(SystemEvent(self._now(), level, "log", message))
 
     # ----------------------------------------------------------------------------- reading
 

@@ -18,7 +18,7 @@ from anyclaude.server.fields import Node
 from anyclaude.server.stopping import Stopping
 from anyclaude.server.wire import encode, plain
 
-MAX_ROWS = 100_000
+MAX_ROWS = 100_000  # of one answer
 
 
 def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
@@ -38,49 +38,51 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/events", view_func=events, methods=["GET"])
 
 
-def _json(value: object, status: int = 200) -> Response:
-    return Response(encode(plain(value)), status=status, content_type="application/json")
+async def _json(value: object, status: int = 200) -> Response:
+    # In a thread: ten thousand rows would hold up everyone's tokens.
+    body = await asyncio.to_thread(lambda: encode(plain(value)))
+    return Response(body, status=status, content_type="application/json")
 
 
 async def stats() -> Response:
-    return _json(await context().control.stats())
+    return await _json(await context().control.stats())
 
 
 async def cache() -> Response:
-    return _json(await context().control.cache())
+    return await _json(await context().control.cache())
 
 
 async def flush() -> Response:
-    return _json(await context().control.flush(request.args.get("tier")))
+    return await _json(await context().control.flush(request.args.get("tier")))
 
 
 async def models() -> Response:
-    return _json(await context().control.models())
+    return await _json(await context().control.models())
 
 
 async def model() -> Response:
-    return _json(context().bus.engine_state)
+    return await _json(context().bus.engine_state)
 
 
 async def load_model() -> Response:
     """Accepted, not done: progress comes as EngineState events."""
     body = await _body()
     await context().control.load_model(body.need("name").text(filled=True))
-    return _json(context().bus.engine_state, 202)
+    return await _json(context().bus.engine_state, 202)
 
 
 async def unload_model() -> Response:
     await context().control.unload_model()
-    return _json(context().bus.engine_state, 202)
+    return await _json(context().bus.engine_state, 202)
 
 
 async def restart() -> Response:
     await context().control.restart_engine()
-    return _json(context().bus.engine_state, 202)
+    return await _json(context().bus.engine_state, 202)
 
 
 async def backends() -> Response:
-    return _json(await context().control.backends())
+    return await _json(await context().control.backends())
 
 
 async def requests() -> Response:
@@ -93,15 +95,15 @@ async def requests() -> Response:
         raise InvalidRequest("limit is an integer, before a Unix time") from None
     if not 1 <= limit <= MAX_ROWS:
         raise InvalidRequest(f"Input should be from 1 to {MAX_ROWS}", field="limit")
-    return _json(await context().control.requests(limit, moment))
+    return await _json(await context().control.requests(limit, moment))
 
 
 async def detail(id: str) -> Response:
-    return _json(await context().control.detail(id))
+    return await _json(await context().control.detail(id))
 
 
 async def cancel(id: str) -> Response:
-    return _json({"cancelled": await context().control.cancel(id)})
+    return await _json({"cancelled": await context().control.cancel(id)})
 
 
 async def sql() -> Response:
@@ -112,7 +114,7 @@ async def sql() -> Response:
     server = context()
     async with server.stopping.guard():
         result = await server.control.sql(body.need("query").text(filled=True), rows)
-    return Response(await asyncio.to_thread(lambda: encode(plain(result))))
+    return await _json(result)
 
 
 async def events() -> Response:

@@ -85,10 +85,7 @@ def create_app(
     async def finish(response: ResponseTypes) -> ResponseTypes:
         response.headers["request-id"] = request_id()
         if request.path == MESSAGES:
-            response.headers.setdefault(
-                "x-anyclaude-cache", messages.cache_header("none", 0, 0, "none")
-            )
-            response.headers.setdefault("x-anyclaude-backend", "none")
+            response.headers.update(messages.about_headers())
         return response
 
     @app.after_serving

@@ -50,10 +50,17 @@ class Connection(ASGIHTTPConnection):
             receiver.cancel()
             results = await asyncio.gather(handler, receiver, return_exceptions=True)
             for closer in self._closers:
-                await closer()
+                await _close(closer)
         for result in results:
             if isinstance(result, Exception):
                 log.error("a response could not be sent", exc_info=result)
+
+
+async def _close(closer: Closer) -> None:
+    try:
+        await closer()
+    except Exception:
+        log.exception("a request could not be closed")
 
 
 def _path(path: str) -> str:

@@ -168,11 +168,13 @@ def _bound(settings: ServerSettings) -> socket.socket:
     host = settings.host.strip("[]")
     if not host:
         raise ConfigError("server.host: it is empty; use 127.0.0.1")
+    if not 0 <= settings.port <= 65_535:  # getaddrinfo would take it modulo 65536
+        raise ConfigError(f"server.port: {settings.port} is not from 0 to 65535")
     try:
         found = socket.getaddrinfo(
             host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except (OSError, UnicodeError, OverflowError):
+    except (OSError, UnicodeError):
         raise ConfigError(f"server.host: {settings.host} is not an address here") from None
     # A name such as localhost may have both: clients try IPv4 as well.
     family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
@@ -180,13 +182,13 @@ def _bound(settings: ServerSettings) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         sock.close()
         raise _unbindable(settings, error) from None
     return sock
 
 
-def _unbindable(settings: ServerSettings, error: Exception) -> ConfigError:
+def _unbindable(settings: ServerSettings, error: OSError) -> ConfigError:
     where = f"port {settings.port} of {settings.host}"
     match error:
         case OSError(errno=errno.EADDRINUSE):

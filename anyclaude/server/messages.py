@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from quart import Response, request
+from quart import Response, g, request
 from werkzeug.datastructures import Headers
 
 from anyclaude.errors import ApiError
@@ -31,6 +31,10 @@ from anyclaude.types import Admission, ClientInfo
 log = logging.getLogger(__name__)
 
 _SECRET = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
+_NOT_ADMITTED = {
+    "x-anyclaude-cache": "tier=none; reused=0; prompt=0; cause=none",
+    "x-anyclaude-backend": "none",
+}
 _NOT_SENT = frozenset({"remote-addr"})  # Quart adds it to the client's own headers
 
 
@@ -40,20 +44,19 @@ async def post_messages() -> Response:
     arrival, parsed = await _arrive(server, parse_messages)
     async with server.stopping.guard():
         exchange = await server.pipeline.open(arrival, parsed.request)
-    headers = _headers(exchange.admission)
+    g.about = _about(exchange.admission)
     if not parsed.request.stream:
         async with server.stopping.guard():
             message = await exchange.message()
-        return Response(encode(message), headers=headers, content_type="application/json")
+        return Response(encode(message), content_type="application/json")
     events = exchange.events()
     close_later(request, partial(_close, events))
     # Begun here: an iterator that was never begun has nothing to close, but holds a slot.
     async with server.stopping.guard():
         first = await anext(events)
-    headers["cache-control"] = "no-cache"
     return Response(
         _stream(server, request_id(), events, first),
-        headers=headers,
+        headers={"cache-control": "no-cache"},
         content_type="text/event-stream; charset=utf-8",
     )
 
@@ -91,9 +94,9 @@ async def _reject(
     server: Context, error: ApiError, started_at: float, client: ClientInfo, body: bytes
 ) -> None:
     async with server.parsers:
-        model, streaming = await asyncio.to_thread(peek, body)
-    arrival = Arrival(request_id(), started_at, client, body.decode("utf-8", "replace"))
-    await server.pipeline.reject(arrival, error, streaming=streaming, model=model)
+        seen = await asyncio.to_thread(peek, body)
+    arrival = Arrival(request_id(), started_at, client, seen.body)
+    await server.pipeline.reject(arrival, error, streaming=seen.streaming, model=seen.model)
 
 
 async def _stream(
@@ -121,21 +124,19 @@ async def _close(events: AsyncIterator[StreamEvent]) -> None:
         await aclose()
 
 
-def _headers(admission: Admission) -> dict[str, str]:
+def about_headers() -> dict[str, str]:
+    """What every answer to a message says of its backend and cache, a refusal included."""
+    return cast("dict[str, str]", g.get("about")) or _NOT_ADMITTED
+
+
+def _about(admission: Admission) -> dict[str, str]:
     usage = admission.usage
+    tier = "none" if admission.tier is None else admission.tier.value
     return {
-        "x-anyclaude-cache": cache_header(
-            "none" if admission.tier is None else admission.tier.value,
-            usage.cache_read_tokens,
-            usage.prompt_tokens,
-            admission.break_cause.value,
-        ),
+        "x-anyclaude-cache": f"tier={tier}; reused={usage.cache_read_tokens}; "
+        f"prompt={usage.prompt_tokens}; cause={admission.break_cause.value}",
         "x-anyclaude-backend": admission.backend,
     }
-
-
-def cache_header(tier: str, reused: int, prompt: int, cause: str) -> str:
-    return f"tier={tier}; reused={reused}; prompt={prompt}; cause={cause}"
 
 
 def client_info(headers: Headers) -> ClientInfo:

@@ -34,6 +34,15 @@ class ParseResult:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """As much of a refused body as can be read."""
+
+    body: str
+    model: str = ""
+    streaming: bool = False
+
+
 def parse_messages(body: bytes, content_type: str | None) -> ParseResult:
     """Raises InvalidRequest naming the field, or UnsupportedMediaType."""
     return _parse(body, content_type, counting=False)
@@ -44,16 +53,21 @@ def parse_count(body: bytes, content_type: str | None) -> ParseResult:
     return _parse(body, content_type, counting=True)
 
 
-def peek(body: bytes) -> tuple[str, bool]:
-    """Model and ``stream`` of a body that was refused, as far as they can be read."""
+def peek(body: bytes) -> Peek:
+    """What the log can say of a body that was refused."""
     try:
-        payload = decode(body).payload
+        decoded = decode(body)
     except ApiError:
-        return "", False
+        return Peek(body.decode("utf-8", "replace"))
+    payload = decoded.payload
     if not isinstance(payload, Mapping):
-        return "", False
+        return Peek(decoded.text)
     model = payload.get("model")
-    return model[:MAX_MODEL_CHARS] if isinstance(model, str) else "", payload.get("stream") is True
+    return Peek(
+        _loggable(decoded),
+        model[:MAX_MODEL_CHARS] if isinstance(model, str) else "",
+        payload.get("stream") is True,
+    )
 
 
 def _parse(body: bytes, content_type: str | None, *, counting: bool) -> ParseResult:

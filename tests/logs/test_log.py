@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyclaude.errors import InvalidRequest, Unavailable
 from anyclaude.events import SystemEvent
 from anyclaude.logs import writer as writer_module
+from anyclaude.logs.database import connect
 from anyclaude.logs.log import RequestLog
-from anyclaude.logs.rows import request_of, store
+from anyclaude.logs.rows import Entry, request_of, store
+from anyclaude.logs.schema import REQUESTS, migrate
 from anyclaude.types import RequestRecord
 from tests.logs.clock import DAY, START, Clock, call, message, record
 from tests.logs.conftest import OpenLog
@@ -91,22 +95,44 @@ def _records() -> st.SearchStrategy[RequestRecord]:
     return st.builds(RequestRecord, **values)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(":memory:") as con:
+        migrate(con)
+        yield con
+
+
+@settings(max_examples=40, deadline=None)
 @given(batch=st.lists(_records(), min_size=1, max_size=4, unique_by=lambda r: r.id))
-def test_a_record_comes_back_as_it_went_in(batch: list[RequestRecord]) -> None:
-    import duckdb
-
-    from anyclaude.logs.rows import Entry
-    from anyclaude.logs.schema import REQUESTS, migrate
-
-    con = duckdb.connect(":memory:")
-    migrate(con)
+def test_a_record_comes_back_as_it_went_in(
+    con: duckdb.DuckDBPyConnection, batch: list[RequestRecord]
+) -> None:
+    con.begin()
     store(con, [Entry(r) for r in batch], bodies=True, again=False, known=())
     rows = con.execute(f"SELECT {', '.join(REQUESTS.column_names)} FROM requests").fetchall()
-    con.close()
+    con.rollback()
     assert [request_of(row) for row in rows] == batch
+
+
+async def test_a_client_that_leaves_while_its_row_is_written_costs_no_row(
+    log: RequestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def held_store(con: Any, entries: Any, **options: Any) -> set[str]:
+        entered.set()
+        assert release.wait(60)
+        return store(con, entries, **options)
+
+    monkeypatch.setattr(writer_module, "store", held_store)
+    task = asyncio.create_task(log.record(record("req_1")))
+    await asyncio.to_thread(entered.wait, 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    await log.record(record("req_2"))
+    assert {r.id for r in await log.requests(10)} == {"req_1", "req_2"}
 
 
 async def test_text_with_lone_surrogates_is_stored_with_replacements(log: RequestLog) -> None:
@@ -194,6 +220,7 @@ async def test_a_silent_disk_holds_up_one_request_and_no_more(
     assert "doesn't answer" in reported[0].message
     release.set()
     await log.close()
+    assert [e.level for e in reported] == ["error", "info"]
     log = await open_log()
     assert {r.id for r in await log.requests(10)} == {"req_1", "req_2"}
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -91,17 +92,38 @@ REFUSED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(":memory:") as con:
+        migrate(con)
+        con.execute("INSERT INTO messages VALUES ('h', 'user', 'kept')")
+        yield con
+
+
 @pytest.mark.parametrize("sql", READING)
-async def test_reading_statements_run(log: RequestLog, sql: str) -> None:
-    await log.query(sql, 10)
+def test_reading_statements_run(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+    assert run(con, sql, 10).columns
 
 
 @pytest.mark.parametrize(("sql", "words"), REFUSED)
-async def test_anything_else_is_refused_in_one_line(log: RequestLog, sql: str, words: str) -> None:
-    await log.record(record("req_1"), (), (message("kept"),))
+def test_anything_else_is_refused_in_one_line(
+    con: duckdb.DuckDBPyConnection, sql: str, words: str
+) -> None:
     with pytest.raises(InvalidRequest, match=words) as caught:
-        await log.query(sql, 10)
+        run(con, sql, 10)
     assert "\n" not in caught.value.message
+    assert con.execute("FROM messages").fetchall() == [("h", "user", "kept")]
+
+
+async def test_the_open_log_is_as_locked_as_that(log: RequestLog) -> None:
+    await log.record(record("req_1"), (), (message("kept"),))
+    for sql, words in (
+        ("DELETE FROM requests", "DELETE is refused"),
+        ("WITH n AS (INSERT INTO messages VALUES ('h', '', '') RETURNING 1) FROM n", "read-only"),
+        ("SELECT * FROM read_text('/etc/passwd')", "disabled by configuration"),
+    ):
+        with pytest.raises(InvalidRequest, match=words):
+            await log.query(sql, 10)
     rows = (await log.query("SELECT count(*) FROM requests JOIN messages ON true", 1)).rows
     assert rows == ((1,),)
 
@@ -231,17 +253,14 @@ _WORDS = (
 _word = st.sampled_from(_WORDS)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(_word, max_size=12).map(" ".join) | st.text(max_size=30))
-def test_any_text_ends_in_rows_or_in_one_line(sql: str) -> None:
-    with connect(":memory:") as con:
-        migrate(con)
-        con.execute("INSERT INTO messages VALUES ('h', 'user', 'kept')")
-        try:
-            run(con, sql, 5)
-        except InvalidRequest as error:
-            assert "\n" not in error.message
-        assert con.execute("SELECT * FROM messages").fetchall() == [("h", "user", "kept")]
+def test_any_text_ends_in_rows_or_in_one_line(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+    try:
+        run(con, sql, 5)
+    except InvalidRequest as error:
+        assert "\n" not in error.message
+    assert con.execute("FROM messages").fetchall() == [("h", "user", "kept")]
 
 
 def test_every_duckdb_value_has_a_json_form() -> None:

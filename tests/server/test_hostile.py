@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from anyclaude.server.limits import Limits
+from tests.grammar import check_sse
 from tests.server.conftest import BODY
 from tests.server.fakes import FakePipeline, Running, serving
 from tests.server.raw import post, status, wire
@@ -246,3 +247,32 @@ async def test_a_refused_upload_is_read_so_that_the_refusal_can_be() -> None:
         await asyncio.sleep(0)
         await client.send(data[100_000:])
         assert status(await client.until(b"\r\n\r\n")) == 401
+
+
+async def test_http_1_0_gets_its_stream_up_to_the_close() -> None:
+    body = json.dumps({**BODY, "stream": True}).encode()
+    head = b"POST /v1/messages HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with unharmed() as server, wire(server) as client:
+        await client.send(head + body)
+        _, _, text = (await client.rest()).partition(b"\r\n\r\n")
+    verdict = check_sse(text.decode().split("\n"))
+    assert verdict.ok, verdict.problems
+
+
+async def test_a_client_that_asks_first_is_told_to_continue() -> None:
+    request = post("/v1/messages", BODY, {"expect": "100-continue"})
+    head, _, body = request.partition(b"\r\n\r\n")
+    async with unharmed() as server, wire(server) as client:
+        await client.send(head + b"\r\n\r\n")
+        assert status(await client.until(b"\r\n\r\n")) == 100
+        await client.send(body)
+        assert b"Paris" in await client.response()
+
+
+async def test_an_offer_of_http_2_is_answered_in_1_1() -> None:
+    async with unharmed() as server, wire(server) as client:
+        await client.send(
+            b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings\r\n"
+            b"upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
+        )
+        assert b"alive" in await client.response()

@@ -223,6 +223,7 @@ async def test_a_failure_without_a_stream_has_its_status() -> None:
         response = await client.post(f"{server.url}/v1/messages", json=BODY)
     assert response.status_code == 500
     assert response.json()["error"]["message"] == "the model broke"
+    assert response.headers["x-anyclaude-backend"] == "mlx"
 
 
 async def test_a_first_event_that_fails_is_a_status_not_a_stream() -> None:

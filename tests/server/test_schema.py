@@ -9,7 +9,7 @@ import pytest
 
 from anyclaude.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from anyclaude.server import decode
-from anyclaude.server.schema import ParseResult, parse_count, parse_messages, peek
+from anyclaude.server.schema import ParseResult, Peek, parse_count, parse_messages, peek
 from anyclaude.types import (
     MediaBlock,
     Message,
@@ -517,11 +517,12 @@ def test_more_values_than_memory_should_hold(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b'{"model":"m","stream":true}', ("m", True)),
-        (b'{"model":5,"stream":"x"}', ("", False)),
-        (b"[]", ("", False)),
-        (b"{", ("", False)),
+        (b'{"model":"m","stream":true}', Peek('{"model":"m","stream":true}', "m", True)),
+        (b'{"model":"m","safeguards":1}', Peek('{"model": "m"}', "m")),
+        (b'{"model":5,"stream":"x"}', Peek('{"model":5,"stream":"x"}')),
+        (b"[]", Peek("[]")),
+        (b"{\xff", Peek("{\ufffd")),
     ],
 )
-def test_peeking_into_a_refused_body(raw: bytes, expected: tuple[str, bool]) -> None:
+def test_peeking_into_a_refused_body(raw: bytes, expected: Peek) -> None:
     assert peek(raw) == expected

@@ -271,7 +271,8 @@ async def test_y_copies_what_the_tab_shows(console: Opener) -> None:
     async with console() as stage:
         stage.source.fake.details["req_0000000000000000a3f1"] = detail("a3f1")
         await stage.send(*session())
-        await stage.press("g", "y", "right_square_bracket", "y", "left_square_bracket")
+        await stage.press("g")
+        await stage.press("y", "right_square_bracket", "y", "left_square_bracket")
         await stage.press("left_square_bracket", "y")
         assert stage.copied[0] == "req_0000000000000000a3f1"
         assert stage.copied[1] == detail("a3f1").prompt

@@ -53,9 +53,10 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         before, self._entries = self._entries, tuple(lines)
         self._wrap(before if self._wrapped_at == self._room else ())
         if anew and not tail:
-            self.scroll_to(y=0, animate=False)
+            self.scroll_to(y=0, animate=False, force=True)
         elif tail and (anew or at_end):
-            self.scroll_end(animate=False, immediate=True)
+            # Forced, since the scrollbar only knows of the new rows after a layout.
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
 
     def reveal(self, anchor: str) -> None:
         """Scrolls so that the line with this anchor is in sight."""
@@ -63,7 +64,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
             if entry.anchor == anchor and index < len(self._starts):
                 top = self._starts[index]
                 if not self.scroll_offset.y <= top < self.scroll_offset.y + self.size.height - 2:
-                    self.scroll_to(y=max(0, top - 1), animate=False)
+                    self.scroll_to(y=max(0, top - 1), animate=False, force=True)
                 return
 
     def anchor_at(self, y: int) -> str:

@@ -89,9 +89,9 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
     def _reveal(self, line: int) -> None:
         height, top = self.scrollable_content_region.height, self.scroll_offset.y
         if line < top:
-            self.scroll_to(y=line, animate=False)
+            self.scroll_to(y=line, animate=False, force=True)
         elif height and line >= top + height:
-            self.scroll_to(y=line - height + 1, animate=False)
+            self.scroll_to(y=line - height + 1, animate=False, force=True)
 
     def render_line(self, y: int) -> Strip:
         line = y + self.scroll_offset.y
