@@ -18,7 +18,5 @@ def embedded_model_dir() -> Path:
     """The converted SmolLM2 folder, kept between runs in ``$ANYCLAUDE_TEST_CACHE``."""
     from anyclaude.engine.smollm2 import ensure_embedded
 
-    cache = os.environ.get("ANYCLAUDE_TEST_CACHE") or platformdirs.user_cache_dir(
-        "anyclaude-tests"
-    )
+    cache = os.environ.get("ANYCLAUDE_TEST_CACHE") or platformdirs.user_cache_dir("anyclaude-tests")
     return ensure_embedded(Path(cache), lambda fraction, what: None)

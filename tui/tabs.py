@@ -17,7 +17,7 @@ from tui.lines import Line, Span, Tone, line, paragraphs
 from tui.state import Piece, RequestRow
 
 TABS = ("Overview", "Prompt", "Output", "Timing", "Raw")
-_LABEL = 10
+_LABEL = 11
 _SAMPLING = ("temperature", "top_p", "top_k", "max_tokens", "stop_sequences", "thinking")
 
 

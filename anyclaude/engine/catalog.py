@@ -15,7 +15,7 @@ import psutil
 
 from anyclaude.control import ModelInfo
 from anyclaude.engine import hub, model_config
-from anyclaude.engine.smollm2 import EMBEDDED_NAME, find_gguf
+from anyclaude.engine.smollm2 import EMBEDDED_NAME, EMBEDDED_WINDOW, find_gguf
 from anyclaude.errors import InvalidRequest, NotFound, UsageError
 from anyclaude.types import JsonValue
 
@@ -124,9 +124,8 @@ class Catalog:
         except UsageError:
             return None
         path = str(self._models / EMBEDDED_NAME)
-        return ModelInfo(
-            EMBEDDED_NAME, path, size, "4-bit", 0, "unknown", self._fits(size)
-        )  # fmt: skip
+        fits = self._fits(size)
+        return ModelInfo(EMBEDDED_NAME, path, size, "4-bit", EMBEDDED_WINDOW, "fallback", fits)
 
     def _info(self, name: str, path: Path) -> ModelInfo:
         try:

@@ -125,9 +125,7 @@ def tokenizer_config(metadata: Mapping[str, object]) -> dict[str, object]:
 _MERGES = "tokenizer.ggml.merges"
 
 
-def _special_tokens(
-    metadata: Mapping[str, object], tokens: Sequence[str]
-) -> list[tuple[int, str]]:
+def _special_tokens(metadata: Mapping[str, object], tokens: Sequence[str]) -> list[tuple[int, str]]:
     value = metadata.get("tokenizer.ggml.token_type")
     types = cast(_Array, value).tolist() if hasattr(value, "tolist") else value
     if not isinstance(types, list) or len(types) != len(tokens):

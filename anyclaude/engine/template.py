@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatTemplate", "Rendered", "ToolFallback"]
 
-_HEADS = 64  # system prompts whose tokens are remembered
+_HEADS = 16  # system prompts whose tokens are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,10 @@ class _Composed:
     runs: list[str | Tokens]
     tail: str
     notes: tuple[str, ...]
+
+    def without_tail(self) -> list[str | Tokens]:
+        *rest, last = self.runs
+        return [*rest, last.removesuffix(self.tail) if isinstance(last, str) else last]
 
 
 class ChatTemplate:
@@ -114,7 +118,7 @@ class ChatTemplate:
         self._tails: dict[tuple[str, bool], str | None] = {}
         self._heads: OrderedDict[str, Tokens] = OrderedDict()
         self._lock = threading.Lock()
-        self._decode = functools.lru_cache(maxsize=4096)(self._decode_tokens)
+        self._decode = functools.lru_cache(maxsize=512)(self._decode_tokens)
         self.dialect: ToolDialect = (
             native if native is not None and self._traits.tools else fallback.dialect
         )
@@ -131,12 +135,8 @@ class ChatTemplate:
         :class:`InvalidRequest` when the template refuses the conversation in every form.
         """
         composed = self._compose(request, echoes, tail=True)
-        text_tail = composed.tail
         tokens = self._encode(composed.runs)
-        before_tail = list(composed.runs)
-        if text_tail and isinstance(before_tail[-1], str):
-            before_tail[-1] = before_tail[-1].removesuffix(text_tail)
-        tail_start = common_length(tokens, self._encode(before_tail)) if text_tail else len(tokens)
+        tail_start = common_length(tokens, self._encode(composed.without_tail()))
         system_tokens = common_length(tokens, self._head(request))
         return Rendered(
             tokens=tokens,
@@ -161,13 +161,18 @@ class ChatTemplate:
             and request.messages[echo.message_index].role == "assistant"
         }
         notes: list[str] = []
+        prefill = _prefill(request) if tail else None
         while True:
             try:
-                composed = self._attempt(request, kept, self._traits, tail=tail)
+                composed = self._attempt(request, kept, self._traits, tail=tail, prefill=prefill)
                 return replace(composed, notes=(*composed.notes, *notes))
             except Unspliced as failure:
-                del kept[failure.message_index]
-                notes.append(f"messages.{failure.message_index}: echo not reused: {failure}")
+                where = f"messages.{failure.message_index}"
+                if kept.pop(failure.message_index, None) is not None:
+                    notes.append(f"{where}: echo not reused: {failure}")
+                else:
+                    prefill = None
+                    notes.append(f"{where}: answered, not continued: {failure}")
             except TemplateRefused as refusal:
                 if not kept:
                     return self._strictly(request, refusal, tail=tail)
@@ -200,9 +205,9 @@ class ChatTemplate:
         traits: Traits,
         *,
         tail: bool,
+        prefill: str | None = None,
     ) -> _Composed:
         thinking = _wants_thinking(request)
-        prefill = _prefill(request) if tail else None
         stand_ins: dict[int, StandIn] = {}
         for index in echoes:
             uses = any(isinstance(b, ToolUseBlock) for b in request.messages[index].content)

@@ -67,6 +67,7 @@ class Traits:
     calls_as_calls: bool = False
     reasoning: bool = False
 
+
 @dataclass(frozen=True, slots=True)
 class StandIn:
     """Marks that take an assistant message's place while it is rendered: plain content, or a

@@ -237,9 +237,7 @@ class Probe:
         core = common_prefix(*leads, *(tail for tail in tails if tail is not None))
         return Seam(core, frozenset(lead[len(core) :] for lead in leads))
 
-    def _lead(
-        self, before: Sequence[Turn], after: Sequence[Turn], thinking: bool
-    ) -> str | None:
+    def _lead(self, before: Sequence[Turn], after: Sequence[Turn], thinking: bool) -> str | None:
         tools = self.traits.tools and not self.traits.tools_move
         try:
             start = self._text(before, tools=tools, thinking=thinking)

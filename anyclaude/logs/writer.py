@@ -231,8 +231,7 @@ class Writer:
             self._queued_size += sum(queued.size for queued in batch)
             self._trim()
             # Nobody waits for a later attempt.
-            waiting = list(self._queue)
-        _settle([*batch, *waiting])
+            waiting = [*batch, *self._queue]
         self._failures += 1
         if self._failures == 1:
             logger.error("the log database can't be written", exc_info=error)
@@ -241,6 +240,7 @@ class Writer:
                 f"the log database {self._database.path} can't be written: {one_line(error)}; "
                 "rows are kept in memory and tried again: free disk space or make it writable",
             )
+        _settle(waiting)
         if isinstance(error, _LOST_FILE) or is_corrupt(error):
             self._reopen(error)
 

@@ -318,6 +318,49 @@ GEMMA4 = """\
 """
 
 
+MINIMAX = """\
+{%- set rest = messages[1:] if messages[0].role == 'system' else messages %}
+{{- ']~!b[]~b]system\\n' }}
+{{- messages[0].content if messages[0].role == 'system' else 'You are a helpful assistant.' }}
+{%- if tools %}{{- '\\n<tools>\\n' }}
+{%- for tool in tools %}{{- '<tool>' + (tool.function | tojson) + '</tool>\\n' }}{%- endfor %}
+{{- '</tools>\\n<minimax:tool_call>\\n<invoke name="tool">\\n</invoke>\\n</minimax:tool_call>' }}
+{%- endif %}
+{{- '[e~[\\n' }}
+{%- set last = namespace(call=none, user=-1) %}
+{%- for m in rest %}{%- if m.role == 'user' %}{%- set last.user = loop.index0 %}{%- endif %}
+{%- endfor %}
+{%- for message in rest %}
+    {%- if message.role == 'assistant' %}
+        {{- ']~b]ai\\n' }}
+        {%- if message.reasoning_content and loop.index0 > last.user %}
+            {{- '<think>\\n' + message.reasoning_content + '\\n</think>\\n\\n' }}{%- endif %}
+        {{- message.content }}
+        {%- set last.call = message.tool_calls %}
+        {%- if message.tool_calls %}
+            {{- '\\n<minimax:tool_call>\\n' }}
+            {%- for tool_call in message.tool_calls %}
+                {{- '<invoke name="' + tool_call.function.name + '">\\n' }}
+                {%- for k, v in tool_call.function.arguments | items %}
+                    {{- '<parameter name="' + k + '">' + (v | string) + '</parameter>\\n' }}
+                {%- endfor %}
+                {{- '</invoke>\\n' }}
+            {%- endfor %}
+            {{- '</minimax:tool_call>' }}
+        {%- endif %}
+        {{- '[e~[\\n' }}
+    {%- elif message.role == 'tool' %}
+        {%- if not last.call %}{{- raise_exception('no previous call!') }}{%- endif %}
+        {%- if loop.first or rest[loop.index0 - 1].role != 'tool' %}{{- ']~b]tool' }}{%- endif %}
+        {{- '\\n<response>' + message.content + '</response>' }}
+        {%- if loop.last or rest[loop.index0 + 1].role != 'tool' %}{{- '[e~[\\n' }}{%- endif %}
+    {%- elif message.role == 'user' %}{{- ']~b]user\\n' + message.content + '[e~[\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- ']~b]ai\\n<think>\\n' }}{%- endif %}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """A template with its special tokens; ``call`` writes one call in the family's syntax."""
@@ -368,6 +411,10 @@ FAMILIES = (
             "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'),
            ("<turn|>", "<eos>", "<|tool_response>"), "template", bos="<bos>",
            call='<|tool_call>call:NAME{path:<|"|>VALUE<|"|>}<tool_call|>'),
+    Family("minimax", MINIMAX, ("]~!b[", "]~b]", "[e~["), ("[e~[",), "template",
+           thinking=("<think>", "</think>"), extra=("<think>", "</think>"),
+           call='<minimax:tool_call>\n<invoke name="NAME">\n<parameter name="path">VALUE'
+                "</parameter>\n</invoke>\n</minimax:tool_call>"),
 )  # fmt: skip
 
 

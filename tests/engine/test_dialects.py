@@ -43,7 +43,8 @@ def dialect(name: str) -> ToolDialect:
     ("name", "raw"),
     [
         ("json_tools", '\n{"name": "Bash", "arguments": {"command": "ls", "timeout": 5}}\n'),
-        ("json_tools", '{"name": " Bash", "arguments": "{\\"command\\": \\"ls\\", \\"timeout\\": 5}"}'),
+        ("json_tools", '{"name": " Bash", '
+                       '"arguments": "{\\"command\\": \\"ls\\", \\"timeout\\": 5}"}'),
         ("mistral", ' [{"name": "Bash", "arguments": {"command": "ls", "timeout": 5}}]'),
         ("mistral", 'Bash[ARGS]{"command": "ls", "timeout": 5}'),
         ("glm47", "Bash\n<arg_key>command</arg_key>\n<arg_value>ls</arg_value>\n"

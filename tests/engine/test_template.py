@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyclaude.engine.template import ChatTemplate, ToolFallback, common_length
@@ -27,6 +29,9 @@ from anyclaude.types import (
     ToolUseBlock,
 )
 from tests.engine.families import FAMILIES, Family, tokenizer
+
+if TYPE_CHECKING:
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 
 def _parse(raw: str, tools: object) -> tuple[ToolCall, ...]:
@@ -107,7 +112,9 @@ turns = st.lists(
 )
 
 
-def generated(family: Family, turn: Turn, opened: bool, native: bool) -> tuple[int, ...]:
+def generated(
+    family: Family, model: TokenizerWrapper, turn: Turn, opened: bool, native: bool
+) -> tuple[int, ...]:
     """Tokens as a model might write them: not those that tokenising their text would give."""
     text = turn.text
     if family.thinking:
@@ -116,10 +123,10 @@ def generated(family: Family, turn: Turn, opened: bool, native: bool) -> tuple[i
     syntax = family.call if native else FALLBACK.dialect.start + "NAME VALUE</call>"
     for value in turn.calls:
         text += syntax.replace("NAME", "Read").replace("VALUE", value)
-    encode = tokenizer(family).encode
-    tokens = [*encode(text[: turn.cut]), *encode(text[turn.cut :])]
+    halves = (text[: turn.cut], text[turn.cut :])
+    tokens = [t for half in halves for t in model.encode(half, add_special_tokens=False)]
     if turn.finished:
-        ends = sorted(tokenizer(family).eos_token_ids)
+        ends = sorted(model.eos_token_ids)
         tokens.append(ends[turn.cut % len(ends)])
     return tuple(tokens)
 
@@ -142,41 +149,68 @@ def answer(turn: Turn, index: int) -> list[Message]:
     return [*messages, system(turn.reminder)] if turn.reminder else messages
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-@given(turns=turns, thinking=st.booleans(), with_tools=st.booleans(), first=words)
-def test_next_prompt_extends_prompt_and_answer(
-    family: Family, turns: list[Turn], thinking: bool, with_tools: bool, first: str
+def check_extension(
+    template: ChatTemplate,
+    family: Family,
+    model: TokenizerWrapper,
+    turns: list[Turn],
+    request: MessagesRequest,
 ) -> None:
-    template = template_of(family)
+    """Plays the conversation; each prompt must begin with the last one and what followed it."""
     native = template.tools == "template"
-    request = ask(
-        user(f"hello {first}"),
-        tools=TOOLS if with_tools else (),
-        thinking=Thinking(enabled=thinking),
-    )
     echoes: list[EchoTurn] = []
     rendered = template.render(request)
-    ends = tokenizer(family).eos_token_ids
     for index, turn in enumerate(turns):
-        turn = turn if with_tools else replace(turn, calls=())
+        turn = turn if request.tools else replace(turn, calls=())
         opened = rendered.thinking is not None and rendered.thinking.opened
-        tokens = generated(family, turn, opened, native)
+        tokens = generated(family, model, turn, opened, native)
         echoes.append(EchoTurn(len(request.messages), tokens))
         request = replace(request, messages=(*request.messages, *answer(turn, index)))
         following = template.render(request, echoes)
-        written = tokens[:-1] if tokens and tokens[-1] in ends else tokens
+        written = tokens[:-1] if tokens and tokens[-1] in model.eos_token_ids else tokens
         expected = rendered.tokens + written
         assert following.tokens[: len(expected)] == expected
         assert following.notes == ()
         assert len(expected) < following.tail_start <= len(following.tokens)
         rendered = following
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(turns=turns, thinking=st.booleans(), with_tools=st.booleans(), first=words)
+def test_next_prompt_extends_prompt_and_answer(
+    family: Family, turns: list[Turn], thinking: bool, with_tools: bool, first: str
+) -> None:
+    request = ask(
+        user(f"hello {first}"),
+        tools=TOOLS if with_tools else (),
+        thinking=Thinking(enabled=thinking),
+    )
+    check_extension(template_of(family), family, tokenizer(family), turns, request)
+
+
+@pytest.fixture(scope="session")
+def embedded_tokenizer(embedded_model_dir: Path) -> TokenizerWrapper:
+    from mlx_lm.utils import load_tokenizer
+
+    return load_tokenizer(embedded_model_dir)
+
+
+@pytest.mark.model
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(turns=turns, with_tools=st.booleans(), head=st.booleans())
+def test_the_embedded_models_prompts_extend_too(
+    embedded_tokenizer: TokenizerWrapper, turns: list[Turn], with_tools: bool, head: bool
+) -> None:
+    template = ChatTemplate(embedded_tokenizer, FALLBACK)
+    assert template.tools == "fallback"
+    request = ask(
+        user("hello 2024"),
+        tools=TOOLS if with_tools else (),
+        system=(TextBlock("Be brief."),) if head else (),
+    )
+    smollm2 = Family("smollm2", "", (), (), "fallback")
+    check_extension(template, smollm2, embedded_tokenizer, turns, request)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
@@ -260,6 +294,14 @@ def test_an_assistants_last_words_are_continued() -> None:
     before = template.render(ask(user("one")))
     assert rendered.text == before.text + "two,"
     assert rendered.tail_start == before.tail_start
+
+
+def test_last_words_that_cannot_be_continued_are_answered() -> None:
+    template = template_of(family("chatml"))
+    rendered = template.render(ask(user("one"), assistant("two"), assistant("three")))
+    assert rendered.text.endswith("three<|im_end|>\n<|im_start|>assistant\n")
+    assert len(rendered.notes) == 1
+    assert rendered.notes[0].startswith("messages.2: answered, not continued")
 
 
 def test_a_thought_the_tail_opens_is_closed_before_last_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,13 @@ def roles(turns: list[Turn]) -> list[object]:
     return [turn["role"] for turn in turns]
 
 
+def only_call(turn: Turn) -> dict[str, Any]:
+    calls = turn["tool_calls"]
+    assert isinstance(calls, list) and len(calls) == 1
+    found: dict[str, Any] = calls[0]
+    return found
+
+
 def result(*content: Block, id: str = "t1", error: bool = False) -> Message:
     return Message("user", (ToolResultBlock(id, content, error),))  # type: ignore[arg-type]
 
@@ -49,7 +57,7 @@ def result(*content: Block, id: str = "t1", error: bool = False) -> Message:
 def test_native_calls_and_results() -> None:
     turns, _ = convert(ask(user("go"), assistant("on it", CALL), result(TextBlock("text"))))
     assert roles(turns) == ["system", "user", "assistant", "tool"]
-    (call,) = turns[2]["tool_calls"]  # type: ignore[misc,attr-defined]
+    call = only_call(turns[2])
     assert call["function"] == {"name": "Read", "arguments": {"path": "a"}}
     assert turns[3] == {
         "role": "tool",
@@ -141,8 +149,7 @@ def test_alternation() -> None:
     turns, _ = convert(request, strict)
     assert roles(turns) == ["user", "assistant", "user"]
     assert turns[0]["content"] == (
-        "Be brief.\n\nYou may call: Read, Bash\n\none\n\n"
-        "<system-reminder>\ntwo\n</system-reminder>"
+        "Be brief.\n\nYou may call: Read, Bash\n\none\n\n<system-reminder>\ntwo\n</system-reminder>"
     )
     assert turns[1]["content"] == "a\n\nb"
     turns, _ = convert(ask(assistant("hello"), user("hi"), system=(), tools=()), strict)
@@ -177,7 +184,7 @@ def test_a_stand_in_keeps_the_ids_that_results_name(as_call: bool) -> None:
     plain, _ = convert(request)
     assert turns[3] == plain[3]
     if as_call:
-        (call,) = turns[2]["tool_calls"]  # type: ignore[misc,attr-defined]
+        call = only_call(turns[2])
         assert (call["id"], call["function"]["name"]) == (turns[3]["tool_call_id"], "mark")
     else:
         assert turns[2] == {"role": "assistant", "content": "mark"}
@@ -186,7 +193,7 @@ def test_a_stand_in_keeps_the_ids_that_results_name(as_call: bool) -> None:
 def test_template_dialect_of_ids_and_arguments() -> None:
     traits = replace(NATIVE, indexed_call_ids=True, text_arguments=True, list_content=True)
     turns, _ = convert(ask(user("go"), assistant(CALL), result(TextBlock("x"))), traits)
-    (call,) = turns[2]["tool_calls"]  # type: ignore[misc,attr-defined]
+    call = only_call(turns[2])
     assert call["id"] == "functions.Read:0"
     assert call["function"]["arguments"] == '{"path":"a"}'
     assert turns[1]["content"] == [{"type": "text", "text": "go"}]

@@ -36,9 +36,7 @@ def legacy_llama() -> PreTrainedTokenizerFast:
     tokenizer = metaspace("never")
     raw = tokenizer.backend_tokenizer
     raw.pre_tokenizer = None
-    raw.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
+    raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     return with_specials(raw)
 
 

@@ -225,6 +225,40 @@ async def test_a_silent_disk_holds_up_one_request_and_no_more(
     assert {r.id for r in await log.requests(10)} == {"req_1", "req_2"}
 
 
+async def test_what_is_kept_while_writing_fails_is_bounded(
+    log: RequestLog, reported: list[SystemEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = True
+
+    def failing_store(con: Any, entries: Any, **options: Any) -> set[str]:
+        if failing:
+            raise duckdb.IOException("No space left on device")
+        return store(con, entries, **options)
+
+    monkeypatch.setattr(writer_module, "store", failing_store)
+    monkeypatch.setattr(writer_module, "MAX_KEPT", 3)
+    for n in range(5):
+        await log.record(record(f"req_{n}"))
+    failing = False
+    await log.record(record("req_5"))
+    assert {r.id for r in await log.requests(10)} == {"req_3", "req_4", "req_5"}
+    assert [e.level for e in reported] == ["error", "warning"]
+    assert "3 rows did not fit" in reported[1].message
+
+
+async def test_rows_that_cannot_be_written_at_the_end_are_reported(
+    log: RequestLog, reported: list[SystemEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing_store(con: Any, entries: Any, **options: Any) -> set[str]:
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(writer_module, "store", failing_store)
+    await log.record(record("req_1"))
+    await log.close()
+    assert [e.level for e in reported] == ["error", "error"]
+    assert "1 rows could not be written" in reported[1].message
+
+
 async def test_closing_writes_what_is_queued_and_opening_again_goes_on(
     open_log: OpenLog, path: Path
 ) -> None:

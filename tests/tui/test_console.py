@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from textual.content import Content
 from textual.widgets import Input
 
 from anyclaude.config.settings import UiSettings
@@ -26,6 +27,7 @@ from tests.tui.fake_source import (
 from tui.dialogs.confirm import Confirm
 from tui.dialogs.help import Help
 from tui.dialogs.models import ModelPicker
+from tui.widgets.inspector import TabRow
 
 LIVE = "req_0000000000000000a3f8"
 
@@ -250,6 +252,10 @@ async def test_tabs_wrap_around_and_clicks_pick_them(console: Opener) -> None:
         await _open_live(stage)
         await stage.press("left_square_bracket")
         assert stage.app.main.inspector.tab == "Raw"
+        shown = stage.app.main.query_one(TabRow).content
+        assert isinstance(shown, Content)
+        styled = [shown.plain[s.start : s.end] for s in shown.spans if "underline" in str(s.style)]
+        assert styled == ["Raw"]
         await stage.press("right_square_bracket")
         assert stage.app.main.inspector.tab == "Overview"
         await stage.pilot.click("#tabs", offset=(14, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tui.fake_source import NOON, session
@@ -61,6 +61,7 @@ def test_half_typed_figures_are_left_out_and_named(store: Store, text: str) -> N
     assert sum(half.matches(row) for row in store.rows.values()) == 2
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_filter(store: Store, text: str) -> None:
     matching = parse(text)
@@ -71,6 +72,7 @@ def test_any_text_is_a_filter(store: Store, text: str) -> None:
 _NAMES = st.sampled_from(["status:", "tool:", "ttft>", "in<=", "!", '"', "out=", "time<", "x"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_NAMES, st.text("0123456789.kms !\":", max_size=6)), max_size=5))
 def test_inverting_every_term_finds_the_others(
     store: Store, parts: list[tuple[str, str]]

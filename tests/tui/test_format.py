@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui import format as f
@@ -20,6 +20,7 @@ def test_count(value: int, text: str) -> None:
     assert f.count(value) == text
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_count_takes_five_cells_at_most(value: int) -> None:
     assert len(f.count(value)) <= 5
@@ -63,6 +64,7 @@ def test_clean_makes_control_characters_visible() -> None:
     assert f.clean("one\r\ntwo\tthree") == "one\ntwo\tthree"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=60))
 def test_clean_leaves_nothing_a_terminal_acts_on(text: str) -> None:
     cleaned = f.clean(text)

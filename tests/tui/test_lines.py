@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -31,6 +31,7 @@ def test_spans_keep_their_tones() -> None:
     assert rows == [(("aaaa", "ok"),), (("bbbb", "error"),)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text(max_size=40), st.sampled_from(["text", "ok"])), max_size=4),
     st.integers(2, 30),
@@ -43,6 +44,7 @@ def test_rows_fit_and_lose_only_spaces(spans: list[tuple[str, str]], width: int,
     assert "".join("".join(rows).split()) == "".join(entry.plain.split())
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(1, 20))
 def test_fit_is_exact(text: str, width: int) -> None:
     assert cell_len(fit(line(text).plain, width)) == width

@@ -17,8 +17,14 @@ from tui import source as source_module
 from tui.source import LocalSource, RemoteSource, advice_lines, paste_lines
 
 
-class FakeRuntime(FakeControl):
+class FakeRuntime:
+    """What a runtime shows of itself to the console."""
+
     address = "http://127.0.0.1:8082"
+
+    def __init__(self) -> None:
+        self.bus = Bus()
+        self.control = FakeControl(self.bus)
 
 
 class FakeClient(FakeControl):
@@ -44,13 +50,13 @@ class FakeClient(FakeControl):
 
 
 async def test_local_source_is_the_runtime() -> None:
-    runtime = FakeRuntime(Bus())
+    runtime = FakeRuntime()
     source = LocalSource(runtime)
     heard = source.subscribe()
     runtime.bus.publish(READY)
     assert heard.drain() == [READY]
     assert (source.engine_state, source.address) == (READY, runtime.address)
-    assert source.control is runtime and not source.attached
+    assert source.control is runtime.control and not source.attached
 
 
 async def test_remote_source_begins_with_the_state_of_things() -> None:

@@ -33,7 +33,8 @@ class Row(Static):
         self._shown: Content | None = None
 
     def show(self, content: Content) -> None:
-        if content != self._shown:
+        # Contents with the same text are equal whatever their styles.
+        if self._shown is None or not content.is_same(self._shown):
             self._shown = content
             self.update(content, layout=False)
 
