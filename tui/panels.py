@@ -133,7 +133,7 @@ def welcome_lines(welcome: Welcome, width: int) -> list[Line]:
         lines.append(line(f"  {text}", (welcome.address, "accent"), hang=2))
     if welcome.advice:
         lines += [Line(), line(("  Better models for this machine:", "strong"), hang=2)]
-        lines += [line(f"    {text}", hang=4) for text in welcome.advice]
+        lines += [line(f"    {text}", hang=6) for text in welcome.advice]
     return lines
 
 

@@ -11,6 +11,9 @@ OPEN_TOKEN = "local"
 CLIENT_PROMPT_TOKENS = 13_000
 """Claude Code's own prompt for a model name it doesn't know, tools included (measured)."""
 
+CLIENT_RESERVE_TOKENS = 13_000
+"""What it keeps free before the end of its window besides one answer (measured)."""
+
 SMALL_WINDOW = 32_768
 """Below this the client's own prompt and its reserves leave it no room to work."""
 
@@ -30,10 +33,11 @@ def client_env(
     ``context_limit`` is the true window in tokens, 0 when it isn't known; an empty ``token``
     means the server asks for none.
 
-    A window under :data:`SMALL_WINDOW` isn't told to the client. It compacts 13,000 tokens and
-    one answer before the end of the window it knows: told of 8,192 it compacts on the third
-    turn, and with that switched off it stops at half (measured on 2.1.330). Untold, it compacts
-    when the server says that the prompt is too long.
+    The client compacts its :data:`CLIENT_RESERVE_TOKENS` and one answer before the end of the
+    window it was told. Of a window under :data:`SMALL_WINDOW` that leaves nothing: told of 8,192
+    it compacts on the third turn, and with compaction switched off it stops at half (measured on
+    2.1.330). There it is told the window plus what it holds back, so that it compacts where the
+    window really ends.
     """
     name = client_model(model)
     pairs = [
@@ -44,10 +48,13 @@ def client_env(
         ("ANTHROPIC_DEFAULT_SONNET_MODEL", name),
         ("ANTHROPIC_DEFAULT_HAIKU_MODEL", name),
     ]
-    if context_limit >= SMALL_WINDOW:
-        pairs.append(("CLAUDE_CODE_MAX_CONTEXT_TOKENS", str(context_limit)))
     if context_limit > 0:
-        pairs.append(("CLAUDE_CODE_MAX_OUTPUT_TOKENS", str(max_output(context_limit))))
+        answer = max_output(context_limit)
+        held_back = CLIENT_RESERVE_TOKENS + answer if context_limit < SMALL_WINDOW else 0
+        pairs += [
+            ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", str(context_limit + held_back)),
+            ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", str(answer)),
+        ]
     return (
         *pairs,
         ("CLAUDE_CODE_ATTRIBUTION_HEADER", "0"),

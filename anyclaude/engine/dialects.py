@@ -19,19 +19,7 @@ class ToolTokenizer(Protocol):
     def tool_call_end(self) -> str | None: ...
 
     @property
-    def tool_parser(self) -> Callable[[str, list[dict[str, object]]], object] | None: ...
-
-
-def tool_function(tool: ToolDefinition) -> dict[str, object]:
-    """The tool as chat templates want it: OpenAI's function form."""
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.input_schema,
-        },
-    }
+    def tool_parser(self) -> Callable[[str, list[JsonObject]], object] | None: ...
 
 
 def native_dialect(tokenizer: ToolTokenizer) -> ToolDialect | None:
@@ -42,7 +30,7 @@ def native_dialect(tokenizer: ToolTokenizer) -> ToolDialect | None:
 
     def parse(raw: str, tools: Sequence[ToolDefinition]) -> Sequence[ToolCall]:
         try:
-            parsed = parser(raw, [tool_function(tool) for tool in tools])
+            parsed = parser(raw, [tool.function for tool in tools])
         except Exception as error:  # third-party parsers raise whatever bad text provokes
             raise ValueError(f"the call can't be read: {error or type(error).__name__}") from error
         calls = parsed if isinstance(parsed, list) else [parsed]

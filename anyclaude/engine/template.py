@@ -18,14 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from anyclaude.engine.dialects import native_dialect, tool_function
+from anyclaude.engine.dialects import native_dialect
 from anyclaude.engine.template_messages import (
     Conversion,
     StandIn,
     ToolFallback,
     Traits,
     Turn,
-    header_tools,
     shape,
     system_text,
 )
@@ -265,7 +264,7 @@ class ChatTemplate:
     def _render_whole(
         self, request: MessagesRequest, turns: Sequence[Turn], traits: Traits, *, tail: bool
     ) -> str:
-        tools = [tool_function(tool) for tool in header_tools(request)] if traits.tools else []
+        tools = [tool.function for tool in request.tools] if traits.tools else []
         render = self._render.with_fixed_tools if traits.tools_move else self._render
         return render(turns, tools=tools, tail=tail, thinking=_wants_thinking(request))
 
@@ -282,7 +281,7 @@ class ChatTemplate:
 
     def _head(self, request: MessagesRequest) -> Tokens:
         """The tokens that begin every conversation with this system prompt and these tools."""
-        tools = [tool_function(tool) for tool in header_tools(request)]
+        tools = [tool.function for tool in request.tools]
         system = system_text(request, self._traits, self._fallback)
         key = json.dumps([system, tools, _wants_thinking(request)])
         with self._lock:

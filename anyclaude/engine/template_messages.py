@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from anyclaude.engine.dialects import tool_function
 from anyclaude.types import (
     MediaBlock,
     Message,
@@ -223,7 +222,7 @@ class Conversion:
                 self.notes.append(f"{block.kind} omitted: the model reads text only")
                 return IMAGE_NOTE if block.kind == "image" else DOCUMENT_NOTE
             case ToolReferenceBlock():
-                return self._definition(block.tool_name)
+                return f"The tool {block.tool_name} is available now."
             case OpaqueBlock():
                 return _json(block.raw)
             case ToolUseBlock():
@@ -231,25 +230,12 @@ class Conversion:
             case _:
                 raise TypeError(f"no text for a {type(block).__name__}")
 
-    def _definition(self, name: str) -> str:
-        """A deferred tool, told at the place where the client made it available."""
-        for tool in self.request.tools:
-            if tool.name == name:
-                return "This tool is available now: " + _json(tool_function(tool))
-        return f"The tool {name} is available now."
-
-
-def header_tools(request: MessagesRequest) -> tuple[ToolDefinition, ...]:
-    """The tools told at the start: not deferred ones, nor those that only Anthropic can run."""
-    return tuple(tool for tool in request.tools if tool.type is None and not tool.defer_loading)
-
 
 def system_text(request: MessagesRequest, traits: Traits, fallback: ToolFallback) -> str:
     """The system prompt, with the tools in words where the template has none for them."""
     parts = [block.text for block in request.system if block.text.strip()]
-    tools = header_tools(request)
-    if tools and not traits.tools:
-        parts.append(fallback.section(tools).strip("\n"))
+    if request.tools and not traits.tools:
+        parts.append(fallback.section(request.tools).strip("\n"))
     return "\n\n".join(parts)
 
 

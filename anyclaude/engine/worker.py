@@ -170,8 +170,8 @@ class Worker(threading.Thread):
         self._failed_steps = 0
         took = self._clock() - started
         self._busy += took
+        self._gauge()  # First, so that whoever hears of an ending sees the row gone.
         self._report(step, took)
-        self._gauge()
 
     def _report(self, step: Step, took: float) -> None:
         if step.prefill_tokens:

@@ -35,12 +35,16 @@ def test_without_a_key_the_client_still_gets_a_token() -> None:
     assert dict(client_env(URL, "", "m", 65_536))["ANTHROPIC_AUTH_TOKEN"] == "local"
 
 
-def test_a_window_too_small_to_work_with_is_not_told() -> None:
-    env = dict(client_env(URL, "", "m", SMALL_WINDOW - 1))
-    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in env
-    assert env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "4095"
-    told = dict(client_env(URL, "", "m", SMALL_WINDOW))
-    assert told["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "32768"
+def test_a_small_window_is_told_with_what_the_client_holds_back() -> None:
+    env = dict(client_env(URL, "", "m", 8192))
+    assert env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "1024"
+    assert env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == str(8192 + 13_000 + 1024)
+
+
+def test_a_window_big_enough_is_told_as_it_is() -> None:
+    env = dict(client_env(URL, "", "m", SMALL_WINDOW))
+    assert env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "32768"
+    assert env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "4096"
 
 
 def test_an_unknown_window_is_not_guessed() -> None:

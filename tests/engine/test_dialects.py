@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anyclaude.engine.dialects import native_dialect, tool_function
+from anyclaude.engine.dialects import native_dialect
 from anyclaude.types import ToolCall, ToolDefinition, ToolDialect
 
 TOOLS = (
@@ -91,14 +91,3 @@ def test_a_parser_that_trips_is_a_value_error() -> None:
 
 def test_no_parser_no_dialect() -> None:
     assert native_dialect(Tokenizer(None, None, None)) is None
-
-
-def test_tools_in_function_form() -> None:
-    assert tool_function(TOOLS[0]) == {
-        "type": "function",
-        "function": {
-            "name": "Bash",
-            "description": "runs",
-            "parameters": TOOLS[0].input_schema,
-        },
-    }

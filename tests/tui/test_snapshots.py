@@ -110,7 +110,8 @@ async def test_tab(console: Opener, svg: SnapshotAssertion, tab: str) -> None:
         await _streaming(stage)
         await stage.press("k", "k", "k")
         stage.app.main.inspector.pick(tab.capitalize())
-        await stage.press("z") if tab == "raw" else None
+        if tab == "raw":
+            await stage.press("5", "z")
         stage.app.main.sync_inspector()
         await stage.settle()
         assert stage.picture() == svg

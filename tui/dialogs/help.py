@@ -16,11 +16,11 @@ from tui.widgets.page import Page
 
 _FILTER = (
     ("word", "anywhere in a request"),
-    ("status: model: tool:", "one field; also cache: role: id:"),
+    ("status: model:", "one field; also tool: cache: role: id:"),
     ("ttft>1 in>20k", "figures; also out, tps, time (seconds)"),
     ("!term", "everything but"),
 )
-_KEY_WIDTH = 22
+_KEY_WIDTH = 15
 
 
 class Help(ModalScreen[None]):

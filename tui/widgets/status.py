@@ -53,7 +53,7 @@ class Header(Row):
         elif engine.phase != "ready":
             before.append((f"{engine.phase}  ", colour))
         after = [(f"  {store.running} run {store.waiting} wait", "")]
-        after += [(f"  {word}", "bold $accent") for word in _modes(view, ending)]
+        after += [(f"  {word}", "bold $accent") for word in _modes(store, view, ending)]
         # The model's name gives way: what is after it must stay in sight.
         room = self.size.width - sum(len(text) for text, _ in (*before, *after))
         name = f.short_model(engine.model)
@@ -62,8 +62,10 @@ class Header(Row):
         self.show(Content.assemble(*before, (name, "$primary"), *after))
 
 
-def _modes(view: ListView, ending: bool) -> list[str]:
-    words = ["FROZEN" if view.frozen else "FOLLOW"] if view.frozen or view.follow else []
+def _modes(store: Store, view: ListView, ending: bool) -> list[str]:
+    words = ["FROZEN"] if view.frozen else []
+    if store.rows and view.follow and not view.frozen:
+        words.append("FOLLOW")
     if view.errors_only:
         words.append("ERRORS")
     if view.filter:

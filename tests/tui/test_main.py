@@ -1,0 +1,136 @@
+"""The command: its options, its end by signal, crash or key, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from textual.drivers.headless_driver import HeadlessDriver
+
+from anyclaude.config.settings import Settings, UiSettings
+from anyclaude.config.state import ServerState, write_state
+from anyclaude.errors import UsageError
+from tests.tui.fake_source import Clock, FakeLaunch, FakeSource, session
+from tui import __main__ as command
+from tui.app import Console, Surroundings
+from tui.launch import FailedLaunch, LocalLaunch, RemoteLaunch, explain
+from tui.logtap import LogTap
+from tui.themes import load_themes, theme_folder
+
+
+class Ready(Console):
+    """Says when it is up, so that a test can act then."""
+
+    up: asyncio.Event
+
+    def on_ready(self) -> None:
+        super().on_ready()
+        self.up.set()
+
+
+def _app(launch: FakeLaunch) -> Ready:
+    around = Surroundings(now=Clock(), tick_s=None)
+    app = Ready(launch, UiSettings(), load_themes([theme_folder()]), around)
+    app.driver_class = HeadlessDriver
+    app.up = asyncio.Event()
+    return app
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_signal_stops_the_server_and_exits_with_0(number: signal.Signals) -> None:
+    source = FakeSource()
+    launch = FakeLaunch(source)
+    app = _app(launch)
+    running = asyncio.create_task(command.run(app, launch))
+    await app.up.wait()
+    source.send(*session())
+    os.kill(os.getpid(), number)
+    assert await running == 0
+    assert launch.stops >= 1
+
+
+async def test_a_crash_of_the_app_still_stops_the_server(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    launch = FakeLaunch(FakeSource())
+    app = _app(launch)
+
+    def broken() -> None:
+        raise RuntimeError("a fault of ours")
+
+    running = asyncio.create_task(command.run(app, launch))
+    await app.up.wait()
+    app.call_later(broken)
+    assert await running == 1
+    assert launch.stops == 1
+    assert "a fault of ours" in capsys.readouterr().err
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    result = CliRunner().invoke(command.main, [])
+    assert result.exit_code == 2
+    assert "anyclaude serve" in result.output
+
+
+def test_flags_become_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYCLAUDE_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    launch, ui = command._prepare(None, {"server.port": 0, "ui.theme": "anyclaude-light"}, None)
+    assert isinstance(launch, LocalLaunch)
+    assert ui.theme == "anyclaude-light"
+    launch, _ = command._prepare(None, {}, "http://127.0.0.1:1")
+    assert isinstance(launch, RemoteLaunch)
+
+
+async def test_a_broken_config_is_a_failed_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "anyclaude.toml").write_text("[server]\nport = 'many'\n")
+    launch, _ = command._prepare(None, {}, None)
+    assert isinstance(launch, FailedLaunch)
+    with pytest.raises(Exception, match="server.port"):
+        await launch.start(lambda source: None)
+
+
+async def test_attaching_needs_a_token(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, db=tmp_path / "x.duckdb")
+    with pytest.raises(UsageError, match="No token for http://127.0.0.1:9"):
+        command._connect(settings, "http://127.0.0.1:9/")
+    state = ServerState(os.getpid(), "127.0.0.1", 9, "secret", 0.0, "m")
+    write_state(tmp_path, state)
+    client, address = command._connect(settings, "http://127.0.0.1:9/")
+    assert address == "http://127.0.0.1:9"
+    await client.aclose()
+    with pytest.raises(UsageError, match="is at http://127.0.0.1:9"):
+        command._connect(settings, "http://127.0.0.1:10")
+
+
+def test_a_start_that_failed_is_explained() -> None:
+    assert explain(UsageError("do this")) == "do this"
+    assert "--port 8083" in explain(OSError(98, "Address already in use"))
+    assert "Install anyclaude again" in explain(ImportError("no mlx"))
+    assert explain(RuntimeError("odd")) == "RuntimeError: odd"
+
+
+def test_log_records_become_events() -> None:
+    tap = LogTap()
+    log = logging.Logger("anyclaude.x")
+    log.addHandler(tap)
+    log.info("not this")
+    log.warning("took %d s", 3)
+    try:
+        raise ValueError("why")
+    except ValueError:
+        log.exception("broke")
+    events = tap.drain()
+    assert [(e.level, e.message) for e in events] == [
+        ("warning", "anyclaude.x: took 3 s"),
+        ("error", "anyclaude.x: broke (ValueError: why)"),
+    ]
+    assert tap.drain() == []
