@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -57,8 +58,19 @@ async def _serve(settings: Settings) -> None:
         await _until_stopped(runtime, stop)
     finally:
         await runtime.stop()
-        # A model load can't be interrupted; without one the loop's threads are done by now.
-        last_resort.cancel()
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once, after everything of ours was closed.
+
+    The usual way would wait for a model load on another thread, and MLX's static destructors
+    now and then abort it (``terminate called without an active exception``).
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _until_stopped(runtime: Runtime, stop: asyncio.Event) -> None:

@@ -219,6 +219,10 @@ class Runtime:
             case "hangs":
                 await asyncio.Event().wait()
 
+    @property
+    def control(self) -> Runtime:
+        return self
+
     async def stats(self) -> Stats:
         assert self._server is not None
         return self._server.stats()
