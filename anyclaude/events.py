@@ -33,7 +33,11 @@ class RequestReceived:
 
 @dataclass(frozen=True, slots=True)
 class RequestAdmitted:
-    """A backend took it: the prompt's true size and what of it is already in a cache."""
+    """A backend took it: the prompt's true size and what of it is already in a cache.
+
+    ``canonical`` has the rules that changed the request, with the number of places; ``echo`` is
+    what became of the newest assistant message: put_back, changed, unknown, or empty.
+    """
 
     droppable: ClassVar[bool] = False
     id: str
@@ -44,6 +48,8 @@ class RequestAdmitted:
     cache_read_tokens: int
     cache_tier: str | None
     break_cause: str
+    canonical: tuple[tuple[str, int], ...] = ()
+    echo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +213,9 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
     if cls is ToolCallSeen:
         call = cast("dict[str, Any]", values["call"])
         values["call"] = ToolCallRecord(**{**call, "issues": tuple(call["issues"])})
+    elif cls is RequestAdmitted:
+        rules = cast("list[tuple[str, int]]", values.get("canonical", []))
+        values["canonical"] = tuple((rule, count) for rule, count in rules)
     elif cls is RequestFinished:
         values["record"] = RequestRecord(**cast("dict[str, Any]", values["record"]))
     elif cls is Vitals:

@@ -89,7 +89,7 @@ class Pipeline:
         recorder.admitted(generation.admission, reason)
         admitted = Admitted(canonical, generation, recorder, reason, backend.fingerprint)
         exchange = self._exchange(admitted)
-        self._announce(exchange)
+        self._announce(exchange, canonical, job)
         return exchange
 
     def _exchange(self, admitted: Admitted) -> Exchange:
@@ -178,9 +178,9 @@ class Pipeline:
             self._ledger.event(
                 "echo", f"messages.{index} differs from what was generated", arrival.id
             )
-        return replace(job, echoes=recalled.echoes)
+        return replace(job, echoes=recalled.echoes, echo_fate=recalled.newest)
 
-    def _announce(self, exchange: Exchange) -> None:
+    def _announce(self, exchange: Exchange, canonical: Canonical, job: BackendRequest) -> None:
         admission = exchange.admission
         detail = self._ledger.recent.get(exchange.id)
         if detail is not None:
@@ -197,6 +197,8 @@ class Pipeline:
                 admission.usage.cache_read_tokens,
                 admission.tier,
                 admission.break_cause,
+                canonical.applied,
+                job.echo_fate or "",
             )
         )
 

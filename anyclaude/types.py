@@ -218,13 +218,11 @@ class PrefixBreak(enum.StrEnum):
     COLD = "cold"
     NEW_SESSION = "new_session"
     SYSTEM_CHANGED = "system_changed"
-    TOOLS_CHANGED = "tools_changed"
     HISTORY_CHANGED = "history_changed"
     COMPACTION = "compaction"
     ECHO_CHANGED = "echo_changed"
     EVICTED = "evicted"
     FLUSHED = "flushed"
-    OTHER_MODEL = "other_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +384,7 @@ class BackendRequest:
     role: Role
     session_id: str
     echoes: tuple[EchoTurn, ...] = ()
+    echo_fate: Literal["put_back", "changed", "unknown"] | None = None
 
 
 # ------------------------------------------------------------------------------- the record

@@ -204,6 +204,7 @@ class Engine:
             rendered.system_tokens,
             lease.length,
             tree.stats().tokens,
+            echo_changed=request.echo_fate == "changed",
         )
         job = Job(
             id=request.id,

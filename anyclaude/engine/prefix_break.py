@@ -42,11 +42,20 @@ class PrefixHistory:
         self._flushed = False
 
     def judge(
-        self, key: str, role: Role, tokens: Tokens, system_tokens: int, reused: int, held: int
+        self,
+        key: str,
+        role: Role,
+        tokens: Tokens,
+        system_tokens: int,
+        reused: int,
+        held: int,
+        *,
+        echo_changed: bool = False,
     ) -> Verdict:
         """Compares with the last prompt under ``key`` and remembers this one.
 
         ``reused`` tokens come from the cache; ``held`` is how many the cache holds in all.
+        ``echo_changed``: the newest assistant turn came back other than it was generated.
         """
         before = self._seen.pop(key, None)
         self._seen[key] = _Seen(tokens, system_tokens)
@@ -64,6 +73,8 @@ class PrefixHistory:
             return Verdict(PrefixBreak.NONE, None)
         if shared < min(before.system_tokens, system_tokens):
             return Verdict(PrefixBreak.SYSTEM_CHANGED, shared)
+        if echo_changed:
+            return Verdict(PrefixBreak.ECHO_CHANGED, shared)
         if role is Role.COMPACT or len(tokens) < len(before.tokens) // 2:
             return Verdict(PrefixBreak.COMPACTION, shared)
         return Verdict(PrefixBreak.HISTORY_CHANGED, shared)

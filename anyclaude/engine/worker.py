@@ -274,6 +274,8 @@ class Worker(threading.Thread):
             tree: PrefixTree[StoredKV] = PrefixTree(
                 KVCutter(), sliceable=is_sliceable(loaded.model)
             )
+        except Stopped:
+            return
         except Exception as exc:
             if not isinstance(exc, AnyclaudeError):
                 log.exception("loading %s failed", model)

@@ -62,6 +62,10 @@ class Meter:
         self.tokens: Counter[str] = Counter()
         #: Tool calls by verdict.
         self.tool_calls: Counter[str] = Counter()
+        #: Places changed by each canonical-form rule.
+        self.canonical: Counter[str] = Counter()
+        #: What became of the newest assistant message of each request.
+        self.echo: Counter[str] = Counter()
         self.ttft_s = Histogram(TTFT_BOUNDS_S)
         self.duration_s = Histogram(DURATION_BOUNDS_S)
 
@@ -136,6 +140,9 @@ class Meter:
         request.admitted = True
         request.prefill_at = self._clock()
         request.prefilled = event.cache_read_tokens
+        self.canonical.update(dict(event.canonical))
+        if event.echo:
+            self.echo[event.echo] += 1
 
     def _progress(self, event: PrefillProgress) -> None:
         request = self._running.get(event.id)

@@ -42,6 +42,14 @@ def prometheus(stats: Stats, meter: Meter, tiers: Sequence[TierStats]) -> str:
     page.counter(
         "tool_calls_total", "Tool calls by verdict.", _labelled("verdict", meter.tool_calls)
     )
+    page.counter(
+        "canonical_total", "Places that a canonical-form rule changed.",
+        _labelled("rule", meter.canonical),
+    )  # fmt: skip
+    page.counter(
+        "echo_total", "What became of each request's newest assistant message.",
+        _labelled("fate", meter.echo),
+    )  # fmt: skip
     page.histogram("ttft_seconds", "From arrival to the first token.", meter.ttft_s)
     page.histogram("request_duration_seconds", "From arrival to the last byte.", meter.duration_s)
     page.gauge("requests_running", "Requests that a backend has taken.", _one(vitals.running))
