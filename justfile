@@ -24,5 +24,12 @@ test *ARGS:
 snap:
     uv run pytest tests/tui --snapshot-update
 
+# Write the generated pages anew.
+docs:
+    uv run python -m anyclaude.config.docs > docs/configuration.md
+    uv run python -m anyclaude.logs.docs > docs/log-schema.md
+    uv run python -m tui.docs > docs/cli.md
+    uv run python -m tui.keys > docs/keys.md
+
 run *ARGS:
     uv run anyclaude-tui {{ARGS}}

@@ -169,7 +169,10 @@ class EngineFailed(ApiError):
 
 
 class Unavailable(ApiError):
-    """No model answers just now: loading, unloaded, stopping, or its thread is dead."""
+    """No model answers just now: loading, unloaded, stopping, switched off, or its thread dead.
+
+    With ``retry`` false in the context, clients are told not to try again.
+    """
 
     status = 503
     type = "overloaded_error"

@@ -7,18 +7,20 @@ one row.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from anyclaude.answer import Answer
-from anyclaude.errors import AnyclaudeError, ApiError
+from anyclaude.errors import ApiError
 from anyclaude.events import FirstToken, OutputDelta, PrefillProgress, ToolCallSeen
 from anyclaude.keepalive import KeepAlive, KeepAliveTimes, ticking
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.record import Recorder
-from anyclaude.stream import Comment, Ping, StreamError, StreamEvent, message_of
+from anyclaude.stream import Comment, MessageBuilder, Ping, StreamError, StreamEvent
 from anyclaude.types import (
     Admission,
     BackendEvent,
@@ -46,6 +48,20 @@ class Admitted:
     fingerprint: str
 
 
+class StreamNotes(Protocol):
+    """Takes down one stream; it neither waits nor raises."""
+
+    def add(self, event: StreamEvent) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class StreamSink(Protocol):
+    """Where streams are taken down as they are sent."""
+
+    def begin(self, request_id: str, elapsed_ms: Callable[[], float]) -> StreamNotes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ExchangeOptions:
     """``echo`` keeps generated turns, ``bodies`` stores messages in the log."""
@@ -53,6 +69,7 @@ class ExchangeOptions:
     echo: bool
     bodies: bool
     times: KeepAliveTimes
+    streams: StreamSink | None = None
 
 
 class Exchange:
@@ -79,6 +96,7 @@ class Exchange:
         self._ended = ended
         self._answer = Answer(self.id, self._canonical, self._generation.admission, new_id)
         self._interrupted: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
+        self._built = MessageBuilder()
         self._done = False
 
     @property
@@ -96,28 +114,39 @@ class Exchange:
         Closing it early stops the generation. The row is written before the last event.
         """
         run = self._run()
+        streams = self._options.streams
+        notes = streams.begin(self.id, lambda: self._recorder.elapsed_ms) if streams else None
         try:
             async for event in run:
+                if notes is not None:
+                    notes.add(event)
                 yield event
         except ApiError as error:
-            yield StreamError(error.type, error.message)
+            failure = StreamError(error.type, error.message)
+            if notes is not None:
+                notes.add(failure)
+            yield failure
         finally:
+            if notes is not None:
+                notes.close()
             await run.aclose()
 
     async def message(self) -> dict[str, JsonValue]:
         """The answer as one body; raises :class:`ApiError` if it failed."""
-        return message_of([event async for event in self._run()])
+        async for _ in self._run():
+            pass
+        return self._built.message()
 
     async def _run(self) -> AsyncGenerator[StreamEvent, None]:
         try:
-            for event in self._answer.start():
+            for event in self._building(self._answer.start()):
                 yield event
             yield Ping()
             keepalive = KeepAlive(self._options.times, self._ledger.clock)
             async for step in ticking(self._generation, keepalive, self._interrupted):
                 for event in await self._on(step, keepalive):
                     yield event
-        except AnyclaudeError as error:
+        except Exception as error:
             await self._finish_failed(error)
             raise
         finally:
@@ -145,7 +174,7 @@ class Exchange:
         if self._recorder.first_token():
             ledger.publish(FirstToken(self.id, self._recorder.ttft_ms))
         ledger.recent.add_output(self.id, delta.text)
-        events = answer.feed(delta)
+        events = self._building(answer.feed(delta))
         ledger.publish(OutputDelta(self.id, answer.kind, delta.text, answer.tokens))
         self._publish_calls()
         return events
@@ -158,7 +187,11 @@ class Exchange:
         if due.ping:
             events.append(Ping())
         if due.empty_delta:
-            events += self._answer.empty_delta()
+            events += self._building(self._answer.empty_delta())
+        return events
+
+    def _building(self, events: list[StreamEvent]) -> list[StreamEvent]:
+        self._built.add(events)
         return events
 
     def _publish_calls(self) -> None:
@@ -172,26 +205,32 @@ class Exchange:
     async def _end(self, finish: Finish) -> list[StreamEvent]:
         """The last events; the turn is remembered and its row written before they are sent."""
         answer = self._answer
-        events = answer.finish(finish)
+        events = self._building(answer.finish(finish))
         self._publish_calls()
         if self._options.echo and finish.tokens:
+            thinking = self._canonical.request.thinking
             await self._echo.remember(
                 self._fingerprint,
                 self._recorder.session_id,
                 self._canonical.request.messages,
                 answer.content,
                 finish.tokens,
+                thinking=thinking is not None and thinking.enabled,
             )
-        messages: tuple[StoredMessage, ...] = ()
-        if self._options.bodies:
-            loop = asyncio.get_running_loop()
-            messages = await loop.run_in_executor(None, answer.messages)
+        loop = asyncio.get_running_loop()
+        messages, response = await loop.run_in_executor(None, self._closing)
+        self._ledger.recent.set_response(self.id, response)
         record = self._recorder.finished(finish, answer.stop_reason)
         self._done = True
         await self._finish(record, answer.calls, messages)
         return events
 
-    async def _finish_failed(self, error: AnyclaudeError) -> None:
+    def _closing(self) -> tuple[tuple[StoredMessage, ...], str]:
+        """What is kept of a finished answer: messages for the log, and the body as sent."""
+        messages = self._answer.messages() if self._options.bodies else ()
+        return messages, json.dumps(self._built.message(), ensure_ascii=False)
+
+    async def _finish_failed(self, error: Exception) -> None:
         self._done = True
         await self._generation.cancel()
         await self._finish(self._recorder.refused(error), self._answer.calls)
@@ -199,9 +238,8 @@ class Exchange:
     async def _abandon(self) -> None:
         """The client left, or the server is going down: stop the work, keep the row."""
         await self._generation.cancel()
-        reason = "anyclaude stopped" if self._ledger.stopping else "the client hung up"
         record = self._recorder.failed(
-            CLIENT_CLOSED_REQUEST, "network", reason, tokens=self._answer.tokens
+            CLIENT_CLOSED_REQUEST, "network", self._ledger.why_left, tokens=self._answer.tokens
         )
         await self._finish(record, self._answer.calls)
 

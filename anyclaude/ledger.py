@@ -9,7 +9,7 @@ from typing import Protocol
 
 from anyclaude.events import Bus, Event, RequestFinished, SystemEvent, SystemKind
 from anyclaude.recent import RecentDetails
-from anyclaude.types import RequestRecord, StoredMessage, ToolCallRecord
+from anyclaude.types import RequestDetail, RequestRecord, StoredMessage, ToolCallRecord
 
 
 class RecordSink(Protocol):
@@ -23,6 +23,12 @@ class RecordSink(Protocol):
     ) -> None: ...
 
 
+class TraceSink(Protocol):
+    """Where finished requests go whole; it neither waits nor raises."""
+
+    def put(self, record: RequestRecord, detail: RequestDetail) -> None: ...
+
+
 class Ledger:
     """The log, the bus and the recent details, as one request needs them."""
 
@@ -32,6 +38,7 @@ class Ledger:
         bus: Bus,
         recent: RecentDetails,
         *,
+        traces: TraceSink | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -41,7 +48,13 @@ class Ledger:
         self.stopping = False
         self._sink = sink
         self._bus = bus
+        self._traces = traces
         self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def why_left(self) -> str:
+        """What ended a request that nobody waits for any more."""
+        return "anyclaude stopped" if self.stopping else "the client hung up"
 
     def publish(self, event: Event) -> None:
         self._bus.publish(event)
@@ -66,6 +79,9 @@ class Ledger:
         messages: Sequence[StoredMessage],
     ) -> None:
         await self._sink.record(record, calls, messages)
+        if self._traces is not None:
+            kept = self.recent.get(record.id)
+            self._traces.put(record, kept or RequestDetail(record.id, tool_calls=tuple(calls)))
         self._bus.publish(RequestFinished(record))
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:

@@ -206,7 +206,7 @@ class Pipeline:
 
     async def _refuse(self, recorder: Recorder, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):
-            record = recorder.failed(CLIENT_CLOSED_REQUEST, "network", "the client hung up")
+            record = recorder.failed(CLIENT_CLOSED_REQUEST, "network", self._ledger.why_left)
             self._ledger.spawn(self._ledger.finish(record))
             return
         await self._ledger.finish(recorder.refused(error))

@@ -42,6 +42,12 @@ class RecentDetails:
         if detail is not None and text:
             self._grow(detail, replace(detail, output=detail.output + text), len(text))
 
+    def set_response(self, request_id: str, response: str) -> None:
+        """Keeps the finished answer, as JSON text."""
+        detail = self._details.get(request_id)
+        if detail is not None:
+            self.put(replace(detail, response=response))
+
     def add_calls(self, request_id: str, calls: tuple[ToolCallRecord, ...]) -> None:
         detail = self._details.get(request_id)
         if detail is not None and calls:

@@ -35,6 +35,11 @@ class Recorder:
         return self._record.session_id
 
     @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds since arrival."""
+        return (self._clock() - self._started) * 1000
+
+    @property
     def ttft_ms(self) -> float:
         """Milliseconds from arrival to the first piece of the answer; 0 before it."""
         return (self._first - self._started) * 1000 if self._first is not None else 0.0
@@ -127,6 +132,5 @@ class Recorder:
         )
 
     def _ended(self, record: RequestRecord) -> RequestRecord:
-        duration = (self._clock() - self._started) * 1000
         ttft = self.ttft_ms if self._first is not None else None
-        return replace(record, duration_ms=duration, ttft_ms=ttft)
+        return replace(record, duration_ms=self.elapsed_ms, ttft_ms=ttft)

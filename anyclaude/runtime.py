@@ -30,6 +30,7 @@ from anyclaude.ledger import Ledger
 from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
+from anyclaude.traces import FileThread, Folder, StreamLog, Traces
 from anyclaude.types import Sampling
 
 if TYPE_CHECKING:
@@ -104,13 +105,13 @@ class Runtime:
         echo = EchoStore(settings.data_dir / "echo.sqlite", report=self.bus.publish)
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
-        ledger = Ledger(requests, self.bus, RecentDetails(), wall=self._wall)
+        ledger = Ledger(requests, self.bus, RecentDetails(), traces=self._traces(), wall=self._wall)
         pipeline = Pipeline(engine, echo, ledger, self._pipeline_options(), new_id)
         self._steering = self._start_meters(engine, requests, pipeline, ledger.recent)
         self._serve(listener, pipeline, engine, self._steering)
         self._parts.push_async_callback(self._settle, ledger, engine)
         self._publish_state(listener)
-        if self._engine_wanted():
+        if not settings.switched_off:
             engine.load(settings.model.default or _default_model())
 
     def _refuse_second(self) -> None:
@@ -153,6 +154,8 @@ class Runtime:
             max_waiting=performance.max_waiting,
             context_limit=model.context_limit,
             sampling=Sampling(model.temperature, model.top_p, model.top_k),
+            max_output_tokens=model.max_output_tokens,
+            switched_off=self.settings.switched_off,
         )
         loader = self._loader or default_loader(self.settings.data_dir)
         engine = Engine(loader, options, self.bus, wall=self._wall)
@@ -164,8 +167,21 @@ class Runtime:
         wanted = self.settings.cache.memory_gb
         return int(wanted * 2**30) if wanted else psutil.virtual_memory().total // MEMORY_SHARE
 
-    def _engine_wanted(self) -> bool:
-        return any(b.enabled for _, b in self.settings.backends if b.type == "mlx")
+    def _traces(self) -> Traces | None:
+        if not self.settings.log.traces:
+            return None
+        return Traces(Folder(self.settings.data_dir / "traces"), self._file_thread("log.traces"))
+
+    def _stream_log(self) -> StreamLog | None:
+        if not self.settings.log.stream_log:
+            return None
+        folder = Folder(self.settings.data_dir / "streams")
+        return StreamLog(folder, self._file_thread("log.stream_log"))
+
+    def _file_thread(self, setting: str) -> FileThread:
+        thread = FileThread(setting, self.bus.publish, self._wall)
+        self._parts.push_async_callback(thread.close)
+        return thread
 
     def _pipeline_options(self) -> PipelineOptions:
         settings = self.settings
@@ -178,6 +194,7 @@ class Runtime:
                     ping=settings.performance.keepalive_interval,
                     progress=settings.performance.progress_interval,
                 ),
+                streams=self._stream_log(),
             ),
         )
 
@@ -240,7 +257,13 @@ class Runtime:
         self._background(self._name_model(write))
 
     async def ready(self) -> None:
-        """Returns when the model answers; raises :class:`EngineFailed` when it never will."""
+        """Returns when the model answers.
+
+        Raises :class:`EngineFailed` when it never will, and :class:`Unavailable` when the
+        configuration switches every backend off.
+        """
+        if self.settings.switched_off:
+            raise Unavailable(self.settings.switched_off)
         subscription = self.bus.subscribe()
         try:
             state = self.bus.engine_state

@@ -13,9 +13,9 @@ open before the next block starts, and refuses anything after the end.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from anyclaude.types import JsonValue, Usage
 
@@ -204,45 +204,124 @@ class Emitter:
             raise GrammarError(f"the stream is {self._state}, not {state}")
 
 
-def message_of(events: list[StreamEvent]) -> dict[str, JsonValue]:
-    """The ``stream: false`` body that says the same as a complete list of events.
+class MessageBuilder:
+    """Puts stream events together to the ``stream: false`` body that says the same."""
 
-    Raises :class:`GrammarError` when the list has no start or no end.
-    """
-    start = next((e for e in events if isinstance(e, MessageStart)), None)
-    end = next((e for e in events if isinstance(e, MessageDelta)), None)
-    if start is None or end is None:
-        raise GrammarError("the stream has no start or no end")
-    blocks: dict[int, dict[str, JsonValue]] = {}
-    partial: dict[int, str] = {}
-    for event in events:
-        if isinstance(event, BlockStart):
-            blocks[event.index] = dict(event.block)
-            partial[event.index] = ""
-        elif isinstance(event, BlockDelta):
-            block, delta = blocks[event.index], event.delta
-            match delta["type"]:
-                case "text_delta":
-                    block["text"] = f"{block['text']}{delta['text']}"
-                case "thinking_delta":
-                    block["thinking"] = f"{block['thinking']}{delta['thinking']}"
-                case "signature_delta":
-                    block["signature"] = delta["signature"]
-                case "input_json_delta":
-                    partial[event.index] += str(delta["partial_json"])
-    for index, text in partial.items():
-        if text:
-            blocks[index]["input"] = json.loads(text)
-    content = [b for b in blocks.values() if b["type"] != "text" or b["text"]]
+    def __init__(self) -> None:
+        self._start: MessageStart | None = None
+        self._end: MessageDelta | None = None
+        self._blocks: dict[int, dict[str, JsonValue]] = {}
+        self._pieces: dict[int, list[str]] = {}
+
+    def add(self, events: Iterable[StreamEvent]) -> None:
+        for event in events:
+            match event:
+                case MessageStart():
+                    self._start = event
+                case BlockStart():
+                    self._blocks[event.index] = dict(event.block)
+                    self._pieces[event.index] = []
+                case BlockDelta():
+                    self._delta(event)
+                case MessageDelta():
+                    self._end = event
+
+    def _delta(self, event: BlockDelta) -> None:
+        delta = event.delta
+        if delta["type"] == "signature_delta":
+            self._blocks[event.index]["signature"] = delta["signature"]
+        else:
+            self._pieces[event.index].append(str(delta[_PIECES[str(delta["type"])]]))
+
+    def message(self) -> dict[str, JsonValue]:
+        """The body; raises :class:`GrammarError` when the events had no start or no end."""
+        if self._start is None or self._end is None:
+            raise GrammarError("the stream has no start or no end")
+        content = [self._block(index) for index in self._blocks]
+        return {
+            "id": self._start.id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._start.model,
+            "content": [b for b in content if b["type"] != "text" or b["text"]],
+            "stop_reason": self._end.stop_reason,
+            "stop_sequence": self._end.stop_sequence,
+            "usage": usage_json(self._end.usage),
+        }
+
+    def _block(self, index: int) -> dict[str, JsonValue]:
+        block, text = self._blocks[index], "".join(self._pieces[index])
+        match block["type"]:
+            case "tool_use":
+                return {**block, "input": json.loads(text)} if text else block
+            case kind:
+                return {**block, str(kind): text}
+
+
+_PIECES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+def message_of(events: Iterable[StreamEvent]) -> dict[str, JsonValue]:
+    """The body of a complete list of events; raises :class:`GrammarError` like the builder."""
+    builder = MessageBuilder()
+    builder.add(events)
+    return builder.message()
+
+
+def event_json(event: StreamEvent, request_id: str) -> dict[str, JsonValue]:
+    """An event in its wire form; ``request_id`` goes into an error."""
+    match event:
+        case MessageStart():
+            return {
+                "type": "message_start",
+                "message": {
+                    "id": event.id,
+                    "type": "message",
+                    "role": "assistant",
+                    "model": event.model,
+                    "content": [],
+                    "stop_reason": None,
+                    "stop_sequence": None,
+                    "usage": usage_json(event.usage),
+                },
+            }
+        case BlockStart():
+            return {
+                "type": "content_block_start",
+                "index": event.index,
+                "content_block": event.block,
+            }
+        case BlockDelta():
+            return {"type": "content_block_delta", "index": event.index, "delta": event.delta}
+        case BlockStop():
+            return {"type": "content_block_stop", "index": event.index}
+        case MessageDelta():
+            return {
+                "type": "message_delta",
+                "delta": {
+                    "stop_reason": event.stop_reason,
+                    "stop_sequence": event.stop_sequence,
+                },
+                "usage": usage_json(event.usage),
+            }
+        case MessageStop():
+            return {"type": "message_stop"}
+        case Ping():
+            return {"type": "ping"}
+        case StreamError():
+            return error_json(event.type, event.message, request_id)
+        case Comment():
+            return {"type": "comment", "text": event.text}
+        case _:
+            assert_never(event)
+
+
+def error_json(error_type: str, message: str, request_id: str) -> dict[str, JsonValue]:
+    """The API's error object, the same in a stream and as a body."""
     return {
-        "id": start.id,
-        "type": "message",
-        "role": "assistant",
-        "model": start.model,
-        "content": content,
-        "stop_reason": end.stop_reason,
-        "stop_sequence": end.stop_sequence,
-        "usage": usage_json(end.usage),
+        "type": "error",
+        "error": {"type": error_type, "message": message},
+        "request_id": request_id,
     }
 
 

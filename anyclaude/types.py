@@ -369,10 +369,14 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EchoTurn:
-    """Generated tokens that stand in for one assistant message of the request."""
+    """Generated tokens that stand in for one assistant message of the request.
+
+    ``thinking`` is whether it was on in the request that they answered.
+    """
 
     message_index: int
     tokens: Tokens
+    thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import pytest
 
 from anyclaude.errors import ApiError, EngineFailed, Overloaded
 from anyclaude.events import Bus, RequestFinished, ToolCallSeen
-from anyclaude.exchange import ExchangeOptions
+from anyclaude.exchange import ExchangeOptions, StreamSink
 from anyclaude.keepalive import KeepAliveTimes
-from anyclaude.ledger import Ledger
+from anyclaude.ledger import Ledger, TraceSink
 from anyclaude.pipeline import Arrival, Pipeline, PipelineOptions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
@@ -38,9 +38,11 @@ from anyclaude.types import (
     Message,
     MessagesRequest,
     Prefill,
+    RequestDetail,
     RequestRecord,
     StoredMessage,
     TextBlock,
+    Thinking,
     ThinkingMarkers,
     ToolCallRecord,
     ToolDefinition,
@@ -145,13 +147,17 @@ async def build() -> AsyncGenerator[Callable[..., Rig], None]:
         refuse: ApiError | None = None,
         times: KeepAliveTimes | None = None,
         clock: Callable[[], float] | None = None,
+        traces: TraceSink | None = None,
+        streams: StreamSink | None = None,
     ) -> Rig:
         backend, sink, bus = FakeBackend(events, admission, refuse), Sink(), Bus()
         echo = EchoStore(None)
         stores.append(echo)
         numbers = iter(range(1000))
-        ledger = Ledger(sink, bus, RecentDetails(), clock=clock or Clock(), wall=lambda: 1000.0)
-        options = ExchangeOptions(echo=True, bodies=True, times=times or KeepAliveTimes())
+        ledger = Ledger(
+            sink, bus, RecentDetails(), traces=traces, clock=clock or Clock(), wall=lambda: 1000.0
+        )
+        options = ExchangeOptions(True, True, times or KeepAliveTimes(), streams)
         pipeline = Pipeline(
             backend,
             echo,
@@ -335,7 +341,98 @@ async def test_the_next_turn_gets_its_tokens_back(build: Callable[..., Rig]) -> 
     assert rig.backend.requests[2].echoes == ()
 
 
+async def test_a_turn_is_remembered_with_its_own_requests_thinking(
+    build: Callable[..., Rig],
+) -> None:
+    rig = build(Delta("Hello", 3), done())
+    await run(rig, replace(request("hi"), thinking=Thinking(enabled=True)))
+    await run(rig, replace(request("ho"), thinking=Thinking(enabled=False)))
+    await rig.pipeline.open(arrival(3), request("hi", "Hello", "again"))
+    await rig.pipeline.open(
+        arrival(4), replace(request("ho", "Hello", "again"), thinking=Thinking(enabled=True))
+    )
+    fates = [[e.thinking for e in asked.echoes] for asked in rig.backend.requests[2:]]
+    assert fates == [[True], [False]]
+
+
 async def test_count_writes_a_row_of_its_role(build: Callable[..., Rig]) -> None:
     rig = build()
     assert await rig.pipeline.count(arrival(), request("hi")) == 35
     assert [(r.role, r.input_tokens, r.status) for r in rig.sink.rows] == [("count", 35, 200)]
+
+
+async def test_the_answer_is_kept_as_it_was_sent(build: Callable[..., Rig]) -> None:
+    text = f"<think>hm</think>I look.\n{CALL}"
+    admission = replace(ADMISSION, thinking=ThinkingMarkers("<think>", "</think>"))
+    rig = build(*(Delta(c, 1) for c in text), done(), admission=admission)
+    asked = request("hi", tools=(BASH,))
+    sent = message_of(await run(rig, asked))
+    kept = rig.ledger.recent.get("req_1")
+    assert kept is not None
+    assert json.loads(kept.response) == sent
+    exchange = await rig.pipeline.open(arrival(2), asked)
+    whole = await exchange.message()
+    kept = rig.ledger.recent.get("req_2")
+    assert kept is not None
+    assert json.loads(kept.response) == whole
+    assert whole["usage"] == sent["usage"]
+
+
+class Kept:
+    """Takes traces and streams as they are handed over."""
+
+    def __init__(self) -> None:
+        self.traces: list[tuple[RequestRecord, RequestDetail]] = []
+        self.streams: dict[str, list[tuple[float, StreamEvent]]] = {}
+        self.closed: list[str] = []
+
+    def put(self, record: RequestRecord, detail: RequestDetail) -> None:
+        self.traces.append((record, detail))
+
+    def begin(self, request_id: str, elapsed_ms: Callable[[], float]) -> Notes:
+        self.streams[request_id] = []
+        return Notes(self, request_id, elapsed_ms)
+
+
+@dataclass
+class Notes:
+    kept: Kept
+    id: str
+    elapsed_ms: Callable[[], float]
+
+    def add(self, event: StreamEvent) -> None:
+        self.kept.streams[self.id].append((self.elapsed_ms(), event))
+
+    def close(self) -> None:
+        self.kept.closed.append(self.id)
+
+
+async def test_every_finished_request_is_traced_whole(build: Callable[..., Rig]) -> None:
+    kept = Kept()
+    rig = build(Delta("Hello", 3), done(), traces=kept)
+    await run(rig, request("hi"))
+    await rig.pipeline.count(arrival(2), request("hi"))
+    await rig.pipeline.reject(arrival(3), ApiError("odd"))
+    assert [(r.id, r.status) for r, _ in kept.traces] == [
+        ("req_1", 200), ("req_2", 200), ("req_3", 500),
+    ]  # fmt: skip
+    detail = kept.traces[0][1]
+    assert (detail.body, detail.output) == ("{}", "Hello")
+    assert json.loads(detail.response)["content"] == [{"type": "text", "text": "Hello"}]
+
+
+async def test_streams_are_taken_down_as_sent(build: Callable[..., Rig]) -> None:
+    kept = Kept()
+    rig = build(Delta("par", 1), EngineFailed("no memory"), streams=kept, clock=Clock(0.25))
+    events = await run(rig, request("hi"))
+    assert [event for _, event in kept.streams["req_1"]] == events
+    assert isinstance(events[-1], StreamError)
+    times = [ms for ms, _ in kept.streams["req_1"]]
+    assert times == sorted(times)
+    assert times[0] > 0
+    exchange = await rig.pipeline.open(arrival(2), request("hi"))
+    stream = exchange.events()
+    await anext(stream)
+    await stream.aclose()
+    await rig.ledger.settle()
+    assert kept.closed == ["req_1", "req_2"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from anyclaude.config.diagnostics import set_level
 from anyclaude.config.settings import Settings, UiSettings
 from anyclaude.errors import AnyclaudeError, UsageError
 from tui.app import Console, Surroundings
@@ -75,11 +76,10 @@ def _prepare(
 
     given = {key: value for key, value in flags.items() if value is not None}
     try:
-        settings = load_settings(
-            config=config, overrides=given, env=os.environ, cwd=Path.cwd()
-        )
+        settings = load_settings(config=config, overrides=given, env=os.environ, cwd=Path.cwd())
     except AnyclaudeError as error:
         return FailedLaunch(error), UiSettings()
+    set_level(settings.log.level)
     if attach is None:
         return LocalLaunch(settings), settings.ui
     return RemoteLaunch(lambda: _connect(settings, attach)), settings.ui

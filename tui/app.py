@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App
@@ -57,7 +58,7 @@ class Console(App[None], inherit_bindings=False):
     """anyclaude-tui."""
 
     TITLE = "anyclaude"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -90,7 +91,6 @@ class Console(App[None], inherit_bindings=False):
         self._seen_revision = -1
         self._advice: tuple[str, ...] = ()
         self._detail_wanted: tuple[str, bool] | None = None
-        self._offers: tuple[bool, bool] = (False, False)
         self._exit_code = 0
         self.problem = ""
 
@@ -156,11 +156,6 @@ class Console(App[None], inherit_bindings=False):
         self._want_detail()
         if isinstance(self.screen, ModelPicker) and self.screen.is_mounted:
             self.screen.sync(self.store.engine)
-        row = self.view.selected
-        offers = (self.store.engine.phase == "failed", row is not None and row.active)
-        if offers != self._offers:
-            self._offers = offers
-            self.main.refresh_bindings()
 
     def _welcome(self) -> None:
         if self.store.rows:

@@ -1,9 +1,13 @@
-"""Warnings and errors of the logging module as events, since stderr belongs to the screen."""
+"""Records of the logging module as events, since stderr belongs to the screen.
+
+What is logged at all is decided by ``log.level``.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from typing import Literal
 
 from anyclaude.events import SystemEvent
 
@@ -14,7 +18,7 @@ class LogTap(logging.Handler):
     """Collects records from any thread until the console's tick takes them."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._events: deque[SystemEvent] = deque(maxlen=KEEP)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -26,10 +30,7 @@ class LogTap(logging.Handler):
         except Exception:  # a record that can't be formatted must not end the program
             self.handleError(record)
             return
-        level = record.levelno >= logging.ERROR
-        self._events.append(
-            SystemEvent(record.created, "error" if level else "warning", "log", message)
-        )
+        self._events.append(SystemEvent(record.created, _level(record.levelno), "log", message))
 
     def drain(self) -> list[SystemEvent]:
         """What was logged since the last call."""
@@ -37,3 +38,9 @@ class LogTap(logging.Handler):
         while self._events:
             taken.append(self._events.popleft())
         return taken
+
+
+def _level(number: int) -> Literal["info", "warning", "error"]:
+    if number >= logging.ERROR:
+        return "error"
+    return "warning" if number >= logging.WARNING else "info"

@@ -125,9 +125,7 @@ def welcome_lines(welcome: Welcome, width: int) -> list[Line]:
         lines += [line(("  Paste these lines into another terminal:", "strong"), hang=2), Line()]
         lines += [line((f"    {text}", "accent"), hang=4) for text in welcome.env_lines]
         lines += [Line(), line(("    y", "accent"), " copies them", hang=4), Line()]
-        lines.append(
-            line("  Each request Claude Code makes then appears here as it runs.", hang=2)
-        )
+        lines.append(line("  Each request Claude Code makes then appears here as it runs.", hang=2))
     if welcome.address:
         text = "Any client of the Anthropic API can use "
         lines.append(line(f"  {text}", (welcome.address, "accent"), hang=2))
@@ -161,6 +159,9 @@ def _engine_lines(welcome: Welcome, width: int) -> list[Line]:
         case "stopped":
             return [line(("  ○ ", "muted"), "Stopped")]
         case "unloaded" if welcome.started:
-            return [line(("  ○ ", "muted"), "No model is loaded: ", ("m", "accent"), " picks one")]
+            lines = [line(("  ○ ", "muted"), "No model is loaded: ", ("m", "accent"), " picks one")]
+            if engine.detail:
+                lines.append(line((f"    {engine.detail}", "muted"), hang=4))
+            return lines
         case _:
             return [line(("  ○ ", "muted"), "Starting the server")]

@@ -87,6 +87,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._now = now
         self._pane = 1
         self._welcome: Welcome | None = None
+        self._offers = (False, False)
+        self._place = ("", False)
 
     def compose(self) -> ComposeResult:
         yield Header(id="header")
@@ -112,8 +114,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def sync(self, changes: Changes, address: str, ending: bool) -> None:
         """Brings every pane up to date with the store; called on the tick."""
         store = self._store
-        self.query_one(Header).sync(store, self._view, address, ending)
-        self.query_one(VitalsRow).sync(store)
+        self._place = (address, ending)
+        self._sync_top()
         self.query_one(PaneTabs).sync(store, self._pane)
         self.query_one(Banner).sync(store)
         if changes or store.active:
@@ -123,6 +125,23 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.query_one(ErrorsPane).sync()
         self.query_one(EventsPane).sync()
         self.sync_inspector()
+        self._sync_offers()
+
+    def _sync_top(self) -> None:
+        self.query_one(Header).sync(self._store, self._view, *self._place)
+        self.query_one(VitalsRow).sync(self._store)
+
+    def on_resize(self) -> None:
+        """The top rows leave out what does not fit, which is another thing now."""
+        self.call_after_refresh(self._sync_top)
+
+    def _sync_offers(self) -> None:
+        """Renews the footer when restart or cancel begin or cease to make sense."""
+        row = self._view.selected
+        offers = (self._store.engine.phase == "failed", row is not None and row.active)
+        if offers != self._offers:
+            self._offers = offers
+            self.refresh_bindings()
 
     def sync_inspector(self) -> None:
         row = self._view.selected
@@ -213,7 +232,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.list.sync(None)
         self.requests.sync_frame()
         self.sync_inspector()
-        self.refresh_bindings()
+        self._sync_offers()
 
     def _show_pane(self, number: int) -> None:
         self._pane = number

@@ -41,13 +41,24 @@ class Target:
 def env(settings: Settings, form: str) -> None:
     """Print the environment for Claude Code: eval "$(anyclaude env)"."""
     target = asyncio.run(find_target(settings))
-    pairs = client_env(target.address, settings.server.api_key, target.model, target.context_limit)
+    pairs = pairs_for(settings, target)
     if not target.running:
         click.echo(
             f"anyclaude: no server runs; these lines are for {target.address} as configured",
             err=True,
         )
     click.echo(render(pairs, form))
+
+
+def pairs_for(settings: Settings, target: Target) -> tuple[tuple[str, str], ...]:
+    """The client's environment for ``target``, a server of these settings."""
+    return client_env(
+        target.address,
+        settings.server.api_key,
+        target.model,
+        target.context_limit,
+        settings.model.max_output_tokens,
+    )
 
 
 async def find_target(settings: Settings) -> Target:

@@ -15,10 +15,10 @@ import click
 
 from anyclaude.cli.claude import find_claude, run_claude
 from anyclaude.cli.connect import connect
-from anyclaude.cli.env import Target
+from anyclaude.cli.env import Target, pairs_for
 from anyclaude.cli.options import with_settings
 from anyclaude.cli.progress import Reporter
-from anyclaude.config.client_env import CLIENT_PROMPT_TOKENS, SMALL_WINDOW, child_env, client_env
+from anyclaude.config.client_env import CLIENT_PROMPT_TOKENS, SMALL_WINDOW, child_env
 from anyclaude.config.settings import Settings
 from anyclaude.errors import AnyclaudeError, Unavailable, UsageError
 
@@ -42,6 +42,8 @@ def run(settings: Settings, claude: str | None, arguments: tuple[str, ...]) -> N
     if target is not None:
         _same_model(settings, target)
         code = _start(settings, target, program, arguments)
+    elif settings.switched_off:
+        raise UsageError(settings.switched_off)
     else:
         with OwnServer(_forwarded()) as server:
             server.wait_until_ready()
@@ -85,8 +87,7 @@ def _start(settings: Settings, target: Target, program: Path, arguments: Sequenc
             " --bare'",
             err=True,
         )
-    pairs = client_env(target.address, settings.server.api_key, target.model, target.context_limit)
-    return run_claude(program, arguments, child_env(os.environ, pairs))
+    return run_claude(program, arguments, child_env(os.environ, pairs_for(settings, target)))
 
 
 def _same_model(settings: Settings, target: Target) -> None:

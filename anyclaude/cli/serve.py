@@ -14,15 +14,18 @@ import click
 
 from anyclaude.cli.options import with_server_options, with_settings
 from anyclaude.cli.progress import Reporter
+from anyclaude.config.diagnostics import set_level
 from anyclaude.config.settings import Settings
-from anyclaude.errors import AnyclaudeError, ConfigError, UsageError
-from anyclaude.events import EngineState, Subscription
+from anyclaude.errors import AnyclaudeError, ConfigError, Unavailable, UsageError
+from anyclaude.events import EngineState, RequestFinished, Subscription, SystemEvent
 
 if TYPE_CHECKING:
     from anyclaude.runtime import Runtime
 
 STOP_WITHIN_S = 2.9
-_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -34,7 +37,7 @@ def serve(settings: Settings) -> None:
     Prints 'anyclaude ready URL model=NAME' when the model answers. Ctrl-C or SIGTERM stops it.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("anyclaude").setLevel(_LEVELS[settings.log.level])
+    set_level(settings.log.level)
     asyncio.run(_serve(settings))
 
 
@@ -81,6 +84,7 @@ async def _until_stopped(runtime: Runtime, stop: asyncio.Event) -> None:
         # The settings were valid: a busy port or a locked file is a failure, not a misuse.
         raise AnyclaudeError(error.message) from error
     progress = asyncio.create_task(_show(states))
+    narrator = asyncio.create_task(_narrate(runtime.bus.subscribe()))
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(runtime.ready())
     try:
@@ -88,14 +92,40 @@ async def _until_stopped(runtime: Runtime, stop: asyncio.Event) -> None:
         states.close()
         await progress
         if not stop.is_set():
-            ready.result()
-            model = (await runtime.control.stats()).engine.model
-            click.echo(f"anyclaude ready {runtime.address} model={model}")
+            await _announce(runtime, ready)
             await stopped
     finally:
-        for task in (progress, stopped, ready):
+        tasks = (progress, narrator, stopped, ready)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(progress, stopped, ready, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _announce(runtime: Runtime, ready: asyncio.Task[None]) -> None:
+    """The ready line, or why there will be none; raises what made the load fail."""
+    try:
+        ready.result()
+    except Unavailable as error:
+        click.echo(f"anyclaude: {runtime.address} is up, but {error.message}", err=True)
+        return
+    model = (await runtime.control.stats()).engine.model
+    click.echo(f"anyclaude ready {runtime.address} model={model}")
+
+
+async def _narrate(events: Subscription) -> None:
+    """Logs what happens; ``log.level`` decides what of it is printed."""
+    async for event in events:
+        match event:
+            case SystemEvent():
+                log.log(_LEVELS[event.level], "%s: %s", event.kind, event.message)
+            case RequestFinished(record=row):
+                log.info(
+                    "%s %s %d: %d tokens in, %d read, %d out, %.0f ms",
+                    row.id, row.role, row.status, row.input_tokens + row.cache_creation_tokens,
+                    row.cache_read_tokens, row.output_tokens, row.duration_ms,
+                )  # fmt: skip
+            case _ if not event.droppable:
+                log.debug("%s", event)
 
 
 async def _show(states: Subscription) -> None:

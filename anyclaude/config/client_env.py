@@ -26,12 +26,13 @@ _MASKING = (
 
 
 def client_env(
-    base_url: str, token: str, model: str, context_limit: int
+    base_url: str, token: str, model: str, context_limit: int, max_output_tokens: int = 0
 ) -> tuple[tuple[str, str], ...]:
     """Variables and values, in the order they are printed.
 
     ``context_limit`` is the true window in tokens, 0 when it isn't known; an empty ``token``
-    means the server asks for none.
+    means the server asks for none. ``max_output_tokens`` is the server's own limit for one
+    answer, 0 for :func:`max_output` of the window.
 
     The client compacts its :data:`CLIENT_RESERVE_TOKENS` and one answer before the end of the
     window it was told. Of a window under :data:`SMALL_WINDOW` that leaves nothing: told of 8,192
@@ -48,13 +49,12 @@ def client_env(
         ("ANTHROPIC_DEFAULT_SONNET_MODEL", name),
         ("ANTHROPIC_DEFAULT_HAIKU_MODEL", name),
     ]
+    answer = max_output_tokens or (max_output(context_limit) if context_limit > 0 else 0)
     if context_limit > 0:
-        answer = max_output(context_limit)
         held_back = CLIENT_RESERVE_TOKENS + answer if context_limit < SMALL_WINDOW else 0
-        pairs += [
-            ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", str(context_limit + held_back)),
-            ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", str(answer)),
-        ]
+        pairs.append(("CLAUDE_CODE_MAX_CONTEXT_TOKENS", str(context_limit + held_back)))
+    if answer:
+        pairs.append(("CLAUDE_CODE_MAX_OUTPUT_TOKENS", str(answer)))
     return (
         *pairs,
         ("CLAUDE_CODE_ATTRIBUTION_HEADER", "0"),

@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+_SWITCHED_OFF = (
+    "backends.mlx.enabled is false in the configuration, so no model answers here; set it to true"
+    " and start anyclaude again"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -24,7 +29,6 @@ class ModelSettings:
     """``context_limit`` 0 means the model's own window; sampling ``None``: the model's own."""
 
     default: str = ""
-    small: str = ""
     context_limit: int = 0
     max_output_tokens: int = 0
     temperature: float | None = None
@@ -55,7 +59,7 @@ class CacheSettings:
 
 @dataclass(frozen=True, slots=True)
 class BackendSettings:
-    type: Literal["mlx", "scripted"] = "mlx"
+    type: Literal["mlx"] = "mlx"
     enabled: bool = True
 
 
@@ -98,3 +102,8 @@ class Settings:
     log: LogSettings = LogSettings()
     ui: UiSettings = UiSettings()
     sources: tuple[tuple[str, str], ...] = field(default_factory=tuple)
+
+    @property
+    def switched_off(self) -> str:
+        """Why no model will ever answer here, as a sentence; empty when one may."""
+        return "" if any(backend.enabled for _, backend in self.backends) else _SWITCHED_OFF

@@ -173,6 +173,13 @@ class Batch:
         if self._prefilling or not self._waiting:
             return
         group = self._next_group()
+        try:
+            self._insert(group)
+        except Exception:
+            self._waiting.extendleft(reversed(group))  # Where whoever cleans up finds them.
+            raise
+
+    def _insert(self, group: list[Job]) -> None:
         rows = [
             Row(job, self._detokenizer(), StopText(job.stop_sequences), inserted=self._clock())
             for job in group

@@ -17,12 +17,11 @@ from anyclaude.caches.kv.tree import PrefixTree, TreeStats
 from anyclaude.engine.generation import MlxGeneration
 from anyclaude.engine.job import Job, JobReport
 from anyclaude.engine.kv import StoredKV
-from anyclaude.engine.load import LoadedModel
 from anyclaude.engine.on_loop import OnLoop
 from anyclaude.engine.prefix_break import PrefixHistory
 from anyclaude.engine.sampling import resolve_sampling
 from anyclaude.engine.template import Rendered
-from anyclaude.engine.worker import Gauges, Limits, ModelLoader, Worker, usage_of
+from anyclaude.engine.worker import Gauges, Limits, ModelLoader, ServedModel, Worker, usage_of
 from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
 from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind, TierStats
 from anyclaude.types import (
@@ -40,12 +39,18 @@ JOIN_SECONDS = 1.3
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What the configuration says about the engine."""
+    """What the configuration says about the engine.
+
+    ``context_limit`` and ``max_output_tokens`` 0: no limit of ours. ``switched_off`` is why it
+    must not run at all, and empty when it may.
+    """
 
     limits: Limits
     max_waiting: int
     context_limit: int
     sampling: Sampling
+    max_output_tokens: int = 0
+    switched_off: str = ""
 
 
 class Engine:
@@ -69,12 +74,13 @@ class Engine:
         self._wall = wall
         self._on_loop: OnLoop
         self._worker: Worker | None = None
-        self._model: LoadedModel | None = None
+        self._model: ServedModel | None = None
         self._tree: PrefixTree[StoredKV] | None = None
-        self._model_name = ""
+        self._wanted = ""
         self._phase: EnginePhase = "unloaded"
         self._detail = "no model is loaded"
         self._open: dict[str, MlxGeneration] = {}
+        self._flushes: set[asyncio.Future[TreeStats]] = set()
         self._admitting = 0
         self._history = PrefixHistory()
         self._hits = self._misses = self._tokens_saved = 0
@@ -83,7 +89,9 @@ class Engine:
     # ------------------------------------------------------------------------------ lifecycle
 
     def start(self) -> None:
-        """Starts the MLX thread; must be called on the event loop."""
+        """Starts the MLX thread unless it is switched off; must be called on the event loop."""
+        if self._options.switched_off:
+            return self._set_phase("unloaded", detail=self._options.switched_off)
         self._on_loop = OnLoop(asyncio.get_running_loop(), self)
         self._worker = Worker(self._loader, self._options.limits, self._on_loop, self._clock)
         self._worker.start()
@@ -101,27 +109,36 @@ class Engine:
     def load(self, model: str) -> None:
         """Begins loading ``model`` (a name the loader knows); progress comes as events."""
         worker = self._live_worker()
-        self._model_name = model
+        self._wanted = model
         self._set_phase("loading", detail="waiting for running answers")
         worker.load(model)
 
     def unload(self) -> None:
         """Frees the model once running answers are done."""
+        worker = self._live_worker()
+        self._wanted = ""
         self._set_phase("unloaded", detail="unloading")
-        self._live_worker().unload()
+        worker.unload()
 
     def restart(self) -> None:
         """A new MLX thread with the model of the old one."""
+        self._require_switched_on()
         old = self._worker
         if old is not None:
+            self._on_loop.detach()  # A stuck thread may still end, and must not be believed.
             old.stop()
         self._fail_open(EngineFailed("the engine was restarted"))
         self._forget_model()
         self.start()
-        if self._model_name:
-            self.load(self._model_name)
+        if self._wanted:
+            self.load(self._wanted)
+
+    def _require_switched_on(self) -> None:
+        if self._options.switched_off:
+            raise Unavailable(self._options.switched_off, context={"retry": False})
 
     def _live_worker(self) -> Worker:
+        self._require_switched_on()
         if self._worker is None or not self._worker.is_alive():
             raise EngineFailed(
                 "the MLX thread is dead; press R in the console, or POST "
@@ -136,7 +153,7 @@ class Engine:
         return self._model.fingerprint if self._model else ""
 
     @property
-    def model(self) -> LoadedModel | None:
+    def model(self) -> ServedModel | None:
         """The model that answers now."""
         return self._model
 
@@ -178,7 +195,7 @@ class Engine:
     def _capacity(self) -> int:
         return self._options.limits.max_running + self._options.max_waiting
 
-    async def _render(self, model: LoadedModel, request: BackendRequest) -> Rendered:
+    async def _render(self, model: ServedModel, request: BackendRequest) -> Rendered:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             None, model.template.render, request.request, request.echoes
@@ -186,7 +203,7 @@ class Engine:
 
     def _admit(
         self,
-        model: LoadedModel,
+        model: ServedModel,
         tree: PrefixTree[StoredKV],
         request: BackendRequest,
         rendered: Rendered,
@@ -194,7 +211,8 @@ class Engine:
         tokens, limit = rendered.tokens, self.context_limit
         if limit and len(tokens) >= limit:
             raise PromptTooLong(len(tokens), limit)
-        room = limit - len(tokens) if limit else request.request.max_tokens
+        wanted = request.request.max_tokens
+        room = limit - len(tokens) if limit else wanted
         lease = tree.lease(tokens[:-1])
         key = f"{request.session_id}/{request.role}"
         verdict = self._history.judge(
@@ -210,7 +228,7 @@ class Engine:
             id=request.id,
             tokens=tokens,
             lease=lease,
-            max_tokens=min(request.request.max_tokens, room),
+            max_tokens=min(wanted, room, self._options.max_output_tokens or wanted),
             sampling=resolve_sampling(
                 request.request.sampling, self._options.sampling, model.defaults
             ),
@@ -261,13 +279,14 @@ class Engine:
         else:
             self._misses += 1
 
-    def _require_model(self) -> tuple[LoadedModel, PrefixTree[StoredKV]]:
+    def _require_model(self) -> tuple[ServedModel, PrefixTree[StoredKV]]:
         if self._phase == "ready" and self._model is not None and self._tree is not None:
             self._live_worker()
             return self._model, self._tree
+        self._require_switched_on()
         if self._phase == "loading":
             raise Unavailable(
-                f"{self._model_name} is loading ({self._detail})",
+                f"{self._wanted} is loading ({self._detail})",
                 retry_after=LOADING_RETRY_SECONDS,
             )
         if self._phase == "failed":
@@ -311,32 +330,40 @@ class Engine:
         done: asyncio.Future[TreeStats] = asyncio.get_running_loop().create_future()
 
         def finished(freed: TreeStats) -> None:
-            self._on_loop.post(lambda: None if done.cancelled() else done.set_result(freed))
+            self._on_loop.post(lambda: None if done.done() else done.set_result(freed))
 
         self._live_worker().flush(finished)
-        freed = await done
+        self._flushes.add(done)
+        try:
+            freed = await done
+        finally:
+            self._flushes.discard(done)
         self._history.flushed()
         return freed
 
     # --------------------------------------------------- what the thread reports, on the loop
 
     def loading(self, model: str, progress: float, detail: str) -> None:
-        self._set_phase("loading", progress=progress, detail=detail)
+        if model == self._wanted:
+            self._set_phase("loading", progress=progress, detail=detail)
 
-    def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None:
+    def loaded(self, model: ServedModel, tree: PrefixTree[StoredKV]) -> None:
         self._forget_model()
-        self._model, self._tree, self._model_name = model, tree, model.name
+        if model.name != self._wanted:
+            return  # Another load was asked for meanwhile, and follows.
+        self._model, self._tree = model, tree
         self._set_phase("ready", progress=1.0)
         self._event("info", "model", f"{model.name} is loaded")
 
     def load_failed(self, model: str, error: BaseException) -> None:
         self._forget_model()
-        self._set_phase("failed", detail=f"loading {model} failed: {error}")
+        if model == self._wanted:
+            self._set_phase("failed", detail=f"loading {model} failed: {error}")
         self._event("error", "model", f"loading {model} failed: {error}")
 
     def unloaded(self) -> None:
         self._forget_model()
-        self._set_phase("unloaded", detail="no model is loaded")
+        self._set_phase("unloaded")
         self._event("info", "model", "the model was unloaded")
 
     def step_failed(self, error: BaseException, requests: int) -> None:
@@ -354,9 +381,7 @@ class Engine:
 
     def _set_phase(self, phase: EnginePhase, *, progress: float = 0.0, detail: str = "") -> None:
         self._phase, self._detail = phase, detail
-        self._bus.publish(
-            EngineState(phase, self._model_name, progress, detail, self.context_limit)
-        )
+        self._bus.publish(EngineState(phase, self._wanted, progress, detail, self.context_limit))
 
     def _event(
         self, level: Literal["info", "warning", "error"], kind: SystemKind, message: str
@@ -367,6 +392,9 @@ class Engine:
         for generation in tuple(self._open.values()):
             generation.push(error)
         self._open.clear()
+        for flush in self._flushes:
+            if not flush.done():
+                flush.set_exception(error)
 
     def _forget_model(self) -> None:
         self._model = self._tree = None

@@ -9,8 +9,7 @@ from functools import partial
 
 from anyclaude.caches.kv.tree import PrefixTree
 from anyclaude.engine.kv import StoredKV
-from anyclaude.engine.load import LoadedModel
-from anyclaude.engine.worker import Observer
+from anyclaude.engine.worker import Observer, ServedModel
 
 log = logging.getLogger(__name__)
 
@@ -21,18 +20,28 @@ class OnLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, target: Observer) -> None:
         self._loop = loop
         self._target = target
+        self._attached = True
+
+    def detach(self) -> None:
+        """Nothing is delivered from now on, not even what was posted before. Loop only."""
+        self._attached = False
 
     def post(self, call: Callable[[], object]) -> None:
-        """Runs ``call`` on the loop; drops it when the loop is gone."""
+        """Runs ``call`` on the loop; drops it when the loop is gone or we were detached."""
+
+        def deliver() -> None:
+            if self._attached:
+                call()
+
         try:
-            self._loop.call_soon_threadsafe(call)
+            self._loop.call_soon_threadsafe(deliver)
         except RuntimeError:  # The loop is closed: nobody is left to tell.
             log.debug("a report came after the loop was closed")
 
     def loading(self, model: str, progress: float, detail: str) -> None:
         self.post(partial(self._target.loading, model, progress, detail))
 
-    def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None:
+    def loaded(self, model: ServedModel, tree: PrefixTree[StoredKV]) -> None:
         self.post(partial(self._target.loaded, model, tree))
 
     def load_failed(self, model: str, error: BaseException) -> None:

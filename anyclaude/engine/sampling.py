@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T", float, int)
 
+TINY = 1e-6
+"""Below this, a temperature or ``top_p`` means greedy; float32 would turn it into NaN or noise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSampling:
@@ -40,14 +43,24 @@ def make_sampler(sampling: ResolvedSampling) -> Callable[[mx.array], mx.array]:
     """mlx-lm's sampler: log-probabilities in, token ids out.
 
     A ``top_p`` of 0 keeps the likeliest token only, as does a ``top_k`` of 1; mlx-lm itself
-    would read the former as no limit.
+    would read the former as no limit, and fails on a ``top_k`` that isn't below the vocabulary.
     """
     from mlx_lm import sample_utils
 
-    greedy = sampling.temperature <= 0 or sampling.top_p <= 0 or sampling.top_k == 1
-    sampler: Callable[[mx.array], mx.array] = sample_utils.make_sampler(
-        temp=0.0 if greedy else sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=max(0, sampling.top_k),
-    )
-    return sampler
+    greedy = min(sampling.temperature, sampling.top_p) < TINY or sampling.top_k == 1
+
+    def make(top_k: int) -> Callable[[mx.array], mx.array]:
+        sampler: Callable[[mx.array], mx.array] = sample_utils.make_sampler(
+            temp=0.0 if greedy else sampling.temperature, top_p=sampling.top_p, top_k=top_k
+        )
+        return sampler
+
+    unlimited = make(0)
+    if greedy or sampling.top_k <= 0:
+        return unlimited
+    limited = make(sampling.top_k)
+
+    def sample(logprobs: mx.array) -> mx.array:
+        return (limited if sampling.top_k < logprobs.shape[-1] else unlimited)(logprobs)
+
+    return sample

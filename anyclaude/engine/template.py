@@ -223,10 +223,12 @@ class ChatTemplate:
         for index in sorted(stand_ins):
             role = roles.get(index, "")
             seam = self._seam(role, stand_ins[index].as_call)
-            seen = self._tail(role, thinking)
+            echo = echoes.get(index)
+            # What came before the tokens depends on the request that they answered.
+            seen = self._tail(role, echo.thinking if echo is not None else thinking)
             if seam is None or seen is None:
                 raise Unspliced(index, f"no place for it after a {role or 'missing'} turn")
-            tokens = self._without_end(echoes[index].tokens) if index in echoes else ()
+            tokens = self._without_end(echo.tokens) if echo is not None else ()
             inserts[index] = Insert(stand_ins[index], seam, seen, tokens)
         runs = splice(text, inserts, self._ends, self._thinking_markers())
         ending = self._tail(str(turns[-1]["role"]), thinking) if tail and turns else None

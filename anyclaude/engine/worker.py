@@ -23,8 +23,9 @@ from anyclaude.engine.batch import Batch, Ended, Removed, Step
 from anyclaude.engine.job import Job
 from anyclaude.engine.kv import KVCutter, StoredKV, is_sliceable
 from anyclaude.engine.load import LoadedModel
+from anyclaude.engine.template import ChatTemplate
 from anyclaude.errors import AnyclaudeError, EngineFailed, Overloaded
-from anyclaude.types import Delta, Finish, Prefill, Usage
+from anyclaude.types import Delta, Finish, Prefill, Sampling, Usage
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,23 @@ ProgressFn: TypeAlias = Callable[[float, str], None]
 ModelLoader: TypeAlias = Callable[[str, ProgressFn], LoadedModel]
 
 
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What the loop has to know of a loaded model: everything but its weights."""
+
+    name: str
+    template: ChatTemplate
+    context_limit: int
+    fingerprint: str
+    defaults: Sampling
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> ServedModel:
+        return cls(
+            model.name, model.template, model.context_limit, model.fingerprint, model.defaults
+        )
+
+
 class Stopped(Exception):
     """Ends a load that is under way when the thread is told to stop."""
 
@@ -43,7 +61,7 @@ class Observer(Protocol):
     """Whom the thread tells; called on the MLX thread."""
 
     def loading(self, model: str, progress: float, detail: str) -> None: ...
-    def loaded(self, model: LoadedModel, tree: PrefixTree[StoredKV]) -> None: ...
+    def loaded(self, model: ServedModel, tree: PrefixTree[StoredKV]) -> None: ...
     def load_failed(self, model: str, error: BaseException) -> None: ...
     def unloaded(self) -> None: ...
     def step_failed(self, error: BaseException, requests: int) -> None: ...
@@ -161,6 +179,8 @@ class Worker(threading.Thread):
         except Exception as exc:
             self._failed_steps += 1
             log.exception("a step failed")
+            # An error inside a compiled sampler leaves this thread's random state unusable.
+            mx.random.seed(time.time_ns() % 2**32)
             self._observer.step_failed(exc, len(batch.jobs))
             self._fail_all(EngineFailed(f"the model failed on this request: {exc}"))
             if self._failed_steps >= MAX_FAILED_STEPS:
@@ -283,7 +303,7 @@ class Worker(threading.Thread):
             return
         self._model, self._tree = loaded, tree
         self._new_batch()
-        self._observer.loaded(loaded, tree)
+        self._observer.loaded(ServedModel.of(loaded), tree)
 
     def _loading(self, model: str, progress: float, detail: str) -> None:
         if self._stopping:
@@ -316,8 +336,11 @@ class Worker(threading.Thread):
         return replace(job, lease=self._tree.lease(prompt))
 
     def _drop_model(self) -> None:
+        """Frees weights and KV before others are loaded; the engine holds neither."""
         if self._batch is not None:
             self._batch.close()
+        if self._tree is not None:
+            self._tree.clear()
         self._model = self._batch = self._tree = None
         gc.collect()
         mx.clear_cache()

@@ -82,16 +82,18 @@ class EchoStore:
         messages_before: Sequence[Message],
         content: Sequence[Block],
         tokens: Tokens,
+        *,
+        thinking: bool,
     ) -> None:
         """Keeps the ``tokens`` of a turn whose blocks went to the client as ``content``.
 
-        ``messages_before`` are the canonical messages it answered. A turn that shows nothing
-        is never echoed, so it isn't kept. Returns when :meth:`recall` would find it; the file
-        is written after that.
+        ``messages_before`` are the canonical messages it answered, and ``thinking`` is whether
+        their request had it on. A turn that shows nothing is never echoed, so it isn't kept.
+        Returns when :meth:`recall` would find it; the file is written after that.
         """
         await self._run(
             lambda vault: vault.remember(
-                model_fingerprint, session_id, messages_before, content, tokens
+                model_fingerprint, session_id, messages_before, content, tokens, thinking
             ),
             None,
         )
@@ -178,6 +180,7 @@ class _Vault:
         before: Sequence[Message],
         content: Sequence[Block],
         tokens: Tokens,
+        thinking: bool,
     ) -> None:
         prefix = Prefix()
         for message in before:
@@ -185,7 +188,7 @@ class _Vault:
         key = turn_key(fingerprint, session, prefix.digest, content)
         if key is None or not tokens:
             return
-        turn = StoredTurn(pack_content(content), pack_tokens(tokens))
+        turn = StoredTurn(pack_content(content), pack_tokens(tokens), thinking)
         self._keep(key, turn)
         if self._path is not None:
             self._unwritten.append((key, session, turn))
@@ -208,7 +211,7 @@ class _Vault:
             if key is not None and key in turns:
                 newest, tokens = self._judge(key, turns[key], message, directories.known)
                 if newest == "put_back":
-                    echoes.append(EchoTurn(index, tokens))
+                    echoes.append(EchoTurn(index, tokens, turns[key].thinking))
                 elif newest == "changed":
                     changed.append(index)
             directories.follow(message)

@@ -18,7 +18,7 @@ from anyclaude.prompt.echo_turn import StoredTurn
 
 T = TypeVar("T")
 
-_VERSION = 1
+_VERSION = 2
 _BATCH = 500
 _KEEP = 0.9
 _SCHEMA = f"""
@@ -29,7 +29,8 @@ CREATE TABLE turns (
     session TEXT NOT NULL,
     size INTEGER NOT NULL,
     content BLOB NOT NULL,
-    tokens BLOB NOT NULL
+    tokens BLOB NOT NULL,
+    thinking INTEGER NOT NULL
 );
 CREATE INDEX turns_session ON turns (session, n);
 CREATE TABLE sessions (session TEXT PRIMARY KEY, used INTEGER NOT NULL);
@@ -81,8 +82,9 @@ class EchoDisk:
         with db:
             self._forget(db, key)
             db.execute(
-                "INSERT INTO turns (key, session, size, content, tokens) VALUES (?, ?, ?, ?, ?)",
-                (key, session, turn.size, turn.content, turn.tokens),
+                "INSERT INTO turns (key, session, size, content, tokens, thinking)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (key, session, turn.size, turn.content, turn.tokens, turn.thinking),
             )
             self._touch(db, session)
             self._bytes += turn.size
@@ -97,9 +99,12 @@ class EchoDisk:
             batch = keys[start : start + _BATCH]
             marks = ",".join("?" * len(batch))
             rows = db.execute(
-                f"SELECT key, content, tokens FROM turns WHERE key IN ({marks})", batch
+                f"SELECT key, content, tokens, thinking FROM turns WHERE key IN ({marks})", batch
             )
-            found.update((key, StoredTurn(content, tokens)) for key, content, tokens in rows)
+            found.update(
+                (key, StoredTurn(content, tokens, bool(thinking)))
+                for key, content, tokens, thinking in rows
+            )
         if found:
             with db:
                 self._touch(db, session)

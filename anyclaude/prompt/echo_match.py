@@ -239,7 +239,7 @@ def _same_command(
     found = _LEADING_CD.match(generated)
     if found is None or generated[found.end() :] != echoed:
         return False
-    return directories is None or found[1] in directories
+    return directories is not None and found[1] in directories
 
 
 def _same_number(generated: JsonValue, echoed: JsonValue) -> bool:

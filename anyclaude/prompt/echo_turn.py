@@ -9,10 +9,14 @@ _OVERHEAD = 200
 
 @dataclass(slots=True)
 class StoredTurn:
-    """``content`` and ``tokens`` are packed; ``accepted`` is the digest of an echo that fits."""
+    """``content`` and ``tokens`` are packed; ``accepted`` is the digest of an echo that fits.
+
+    ``thinking`` is whether it was on in the request that the turn answered.
+    """
 
     content: bytes
     tokens: bytes
+    thinking: bool
     accepted: bytes = b""
 
     @property

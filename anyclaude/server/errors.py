@@ -17,7 +17,7 @@ from anyclaude.errors import (
     PayloadTooLarge,
     RequestTimeout,
 )
-from anyclaude.server.sse import error_json
+from anyclaude.stream import error_json
 from anyclaude.types import JsonValue
 
 log = logging.getLogger(__name__)
@@ -64,12 +64,12 @@ def error_body(error: ApiError, request_id: str) -> dict[str, JsonValue]:
 
 
 def error_headers(error: ApiError) -> dict[str, str]:
-    """``retry-after`` in whole seconds, ``allow``, and no retries on a wrong key."""
+    """``retry-after`` in whole seconds, ``allow``, and no retries where they can't help."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         seconds = min(max(1, math.ceil(error.retry_after)), MAX_RETRY_AFTER_S)
         headers["retry-after"] = str(seconds)
-    if error.status == 401:
+    if error.status == 401 or error.context.get("retry") is False:
         headers["x-should-retry"] = "false"
     if error.context.get("allow"):
         headers["allow"] = str(error.context["allow"])

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anyclaude.errors import ApiError, UnsupportedMediaType
+from anyclaude.errors import ApiError, InvalidRequest, UnsupportedMediaType
 from anyclaude.server.blocks import MessageReader, system_blocks
 from anyclaude.server.decode import Decoded, decode
 from anyclaude.server.fields import Node
@@ -19,6 +19,9 @@ from anyclaude.server.toolspec import read_schema, read_tool_choice, read_tools
 from anyclaude.types import JsonObject, MessagesRequest, Sampling, Thinking
 
 MAX_MODEL_CHARS = 256
+# Looked for in every token of every answer, on the thread that all answers share.
+MAX_STOP_SEQUENCES = 256
+MAX_STOP_LENGTH = 1024
 
 # What the client sends beside the conversation and nobody should find in a log: in automatic
 # permission mode it holds paths, git state and the user's name.
@@ -127,7 +130,15 @@ def _request(root: Node, counting: bool) -> MessagesRequest:
 
 
 def _stop_sequences(node: Node | None) -> tuple[str, ...]:
-    return () if node is None else tuple(item.text(filled=True) for item in node.items())
+    if node is None:
+        return ()
+    sequences = tuple(item.text(filled=True) for item in node.items())
+    if len(sequences) > MAX_STOP_SEQUENCES or any(len(s) > MAX_STOP_LENGTH for s in sequences):
+        raise InvalidRequest(
+            f"at most {MAX_STOP_SEQUENCES} sequences of {MAX_STOP_LENGTH} characters each",
+            field="stop_sequences",
+        )
+    return sequences
 
 
 def _sampling(root: Node) -> Sampling:

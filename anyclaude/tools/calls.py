@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,6 +23,9 @@ from anyclaude.types import (
     ToolUseBlock,
     Verdict,
 )
+
+MAX_CALL_DEPTH = 128
+"""The client sends calls back in its history, where more than twice this depth is refused."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _NAME_IN_JSON = re.compile(r'"name"\s*:\s*"([a-zA-Z0-9_-]{1,128})"')
@@ -106,6 +109,8 @@ def _plain(call: ToolCall) -> tuple[str, JsonObject]:
     if _NAME.fullmatch(call.name) is None:
         # The client would send it back in the history, where such a name is an error.
         raise ValueError(f"{call.name!r} can't be the name of a tool")
+    if _deeper_than(call.input, MAX_CALL_DEPTH):
+        raise ValueError(f"the arguments are nested more than {MAX_CALL_DEPTH} deep")
     text = json.dumps(call.input, allow_nan=False)
     arguments = json.loads(text)
     if not isinstance(arguments, dict):
@@ -113,6 +118,20 @@ def _plain(call: ToolCall) -> tuple[str, JsonObject]:
     if r"\ud" in text:
         arguments = _whole(arguments)
     return call.name, cast(JsonObject, arguments)
+
+
+def _deeper_than(value: object, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, Mapping | list | tuple)
+            for inner in (item.values() if isinstance(item, Mapping) else item)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _whole(value: object) -> object:

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, remove_state, write_state
 from anyclaude.control import BackendInfo, Flushed, ModelInfo, Stats
-from anyclaude.errors import ConfigError, EngineFailed
+from anyclaude.errors import ConfigError, EngineFailed, Unavailable
 from anyclaude.events import (
     Bus,
     EngineState,
@@ -187,8 +187,8 @@ def admin_server() -> Iterator[AdminServer]:
 class Runtime:
     """In place of ``anyclaude.runtime.Runtime`` in a process of its own.
 
-    ``FAKE_START`` makes its start fail, ``FAKE_LOAD`` its load fail (``fails``) or never end
-    (``hangs``).
+    ``FAKE_START`` makes its start fail, ``FAKE_LOAD`` its load fail (``fails``), never end
+    (``hangs``) or not begin (``off``).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -216,6 +216,8 @@ class Runtime:
         match os.environ.get("FAKE_LOAD"):
             case "fails":
                 raise EngineFailed("the weights are damaged")
+            case "off":
+                raise Unavailable(self.settings.switched_off)
             case "hangs":
                 await asyncio.Event().wait()
 

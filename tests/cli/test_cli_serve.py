@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +14,10 @@ from pathlib import Path
 
 import pytest
 from cli_doubles import User
+
+from anyclaude.cli import serve
+from anyclaude.events import Bus, EngineState, RequestFinished, SystemEvent
+from anyclaude.types import RequestRecord
 
 PREPARE = """
 import sys, types
@@ -72,6 +78,37 @@ def test_told_to_stop_while_loading(user: User) -> None:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, "runtime stopped\n", "")
+
+
+def test_without_a_backend_it_says_so_and_serves_on(user: User) -> None:
+    with serving(FAKE_LOAD="off", ANYCLAUDE_BACKENDS_MLX_ENABLED="false") as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        while "backends.mlx.enabled is false" not in line:
+            assert line.startswith("loading")
+            line = process.stderr.readline()
+        assert "is up, but" in line
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "runtime stopped\n", "")
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_events_are_told_by_level(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    monkeypatch.setattr(logging.getLogger("anyclaude"), "level", logging.NOTSET)
+    caplog.set_level((logging.WARNING, logging.INFO)[level - 1], "anyclaude")
+    bus = Bus()
+    events = bus.subscribe()
+    bus.publish(EngineState("ready", "SmolLM2"))
+    bus.publish(SystemEvent(1.0, "warning", "memory", "the cache is full"))
+    bus.publish(RequestFinished(RequestRecord("req_1", 1.0, status=200, input_tokens=7)))
+    events.close()
+    asyncio.run(serve._narrate(events))
+    told = [record.getMessage() for record in caplog.records]
+    row = "req_1 main 200: 7 tokens in, 0 read, 0 out, 0 ms"
+    assert told == ["memory: the cache is full", row][:level]
 
 
 @pytest.mark.parametrize(

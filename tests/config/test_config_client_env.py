@@ -47,6 +47,15 @@ def test_a_window_big_enough_is_told_as_it_is() -> None:
     assert env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "4096"
 
 
+@pytest.mark.parametrize(
+    ("window", "told"), [(65_536, "65536"), (8192, str(8192 + 13_000 + 500)), (0, None)]
+)
+def test_a_limit_of_the_server_is_what_the_client_asks_for(window: int, told: str | None) -> None:
+    env = dict(client_env(URL, "", "m", window, 500))
+    assert env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "500"
+    assert env.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == told
+
+
 def test_an_unknown_window_is_not_guessed() -> None:
     env = dict(client_env(URL, "", "m", 0))
     assert not [name for name in env if name.startswith("CLAUDE_CODE_MAX_")]

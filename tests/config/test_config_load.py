@@ -86,7 +86,7 @@ def test_values_from_the_environment_get_their_types(here: Path) -> None:
         ANYCLAUDE_PROMPT_DISABLED_RULES="a, b",
         ANYCLAUDE_UI_KEYMAP='{quit = "ctrl+q"}',
         ANYCLAUDE_BACKENDS_MLX_ENABLED="no",
-        ANYCLAUDE_BACKENDS_DEMO_TYPE="scripted",
+        ANYCLAUDE_BACKENDS_DEMO_TYPE="mlx",
     )
     assert settings.cache.l1 is False
     assert settings.cache.memory_gb == 2.0
@@ -95,8 +95,11 @@ def test_values_from_the_environment_get_their_types(here: Path) -> None:
     assert settings.ui.keymap == (("quit", "ctrl+q"),)
     assert dict(settings.backends) == {
         "mlx": BackendSettings(enabled=False),
-        "demo": BackendSettings(type="scripted"),
+        "demo": BackendSettings(type="mlx"),
     }
+    assert not settings.switched_off
+    off = load(here, ANYCLAUDE_BACKENDS_MLX_ENABLED="no")
+    assert off.switched_off.startswith("backends.mlx.enabled is false")
 
 
 def test_every_key_has_a_variable_that_is_found_again(here: Path) -> None:
@@ -189,7 +192,7 @@ def test_written_settings_read_back_the_same(here: Path) -> None:
         here,
         {"model.default": "m", "model.temperature": 0.5, "db": "x.duckdb"},
         ANYCLAUDE_UI_KEYMAP='{quit = "q"}',
-        ANYCLAUDE_BACKENDS_DEMO_TYPE="scripted",
+        ANYCLAUDE_BACKENDS_DEMO_ENABLED="no",
         ANYCLAUDE_PROMPT_DISABLED_RULES="billing",
     )
     file = here / "anyclaude.toml"

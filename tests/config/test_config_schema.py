@@ -76,7 +76,7 @@ def test_refuses_unknown_keys_everywhere() -> None:
         ),
         (
             {"backends": {"mlx": {"type": "vllm"}}},
-            'backends.mlx.type is "vllm"; expected "mlx" or "scripted"',
+            'backends.mlx.type is "vllm"; expected "mlx"',
         ),
         ({"backends": {"mlx": 3}}, "backends.mlx is 3; expected a table"),
         (

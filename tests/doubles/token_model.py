@@ -9,6 +9,7 @@ chat template, the prefix tree.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -121,13 +122,22 @@ class DoubleLoader:
     context_limit: int = 200_000
     gate: Gate = field(default_factory=Gate)
     fail: frozenset[str] = frozenset()
+    before_load: list[Callable[[], None]] = field(default_factory=list)
+    made: list[weakref.ref[TokenMemory]] = field(default_factory=list)
+
+    def alive(self) -> int:
+        """How many of the models made so far are still in memory."""
+        return sum(ref() is not None for ref in self.made)
 
     def __call__(self, name: str, progress: Callable[[float, str], None]) -> LoadedModel:
+        for look in self.before_load:
+            look()
         if name in self.fail:
             raise RuntimeError(f"{name} is broken on purpose")
         base = load_model(self.embedded, name, progress, FALLBACK)
         eos = base.tokenizer.convert_tokens_to_ids("<|im_end|>")
         model = TokenMemory(base.tokenizer, len(base.tokenizer), eos, self.script, self.gate)
+        self.made.append(weakref.ref(model))
         return replace(
             base,
             name=name,

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from anyclaude.engine.engine import Engine
 from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
-from anyclaude.types import Delta, EchoTurn, Prefill, PrefixBreak
+from anyclaude.events import Bus
+from anyclaude.types import Delta, EchoTurn, Prefill, PrefixBreak, Sampling
+from tests.doubles.token_model import DoubleLoader
 from tests.engine.conftest import (
     LIMITS,
     OPTIONS,
@@ -115,6 +120,31 @@ async def test_max_tokens_and_stop_sequences(start_rig: StartRig) -> None:
     assert (stopped.finish.reason, stopped.finish.stop_sequence) == ("stop_sequence", "three")
 
 
+async def test_our_own_limit_of_an_answer_holds(start_rig: StartRig) -> None:
+    rig = await start_rig(
+        script=lambda prompt: "one two three four", options=replace(OPTIONS, max_output_tokens=2)
+    )
+    long = await rig.ask(ask("count", max_tokens=100))
+    assert (long.finish.reason, long.finish.usage.output_tokens) == ("length", 2)
+    short = await rig.ask(ask("count", id="req_2", max_tokens=1))
+    assert short.finish.usage.output_tokens == 1
+
+
+async def test_switched_off_everything_is_told_why(embedded_model_dir: Path) -> None:
+    loader, bus = DoubleLoader(embedded_model_dir, digest), Bus()
+    engine = Engine(loader, replace(OPTIONS, switched_off="off."), bus)
+    engine.start()
+    assert (bus.engine_state.phase, bus.engine_state.detail) == ("unloaded", "off.")
+    for ask_it in (engine.open(ask("hello")), engine.count(ask("hello")), engine.flush()):
+        with pytest.raises(Unavailable, match=r"off\."):
+            await ask_it
+    for do in (partial(engine.load, "double"), engine.unload, engine.restart):
+        with pytest.raises(Unavailable, match=r"off\."):
+            do()
+    assert bus.engine_state.detail == "off."
+    await engine.stop()
+
+
 async def test_overflow_has_the_clients_wording(start_rig: StartRig) -> None:
     rig = await start_rig(context_limit=100)
     with pytest.raises(PromptTooLong, match=r"prompt is too long: \d+ tokens > 100 maximum"):
@@ -209,3 +239,54 @@ async def test_stopping_ends_open_requests(rig: Rig) -> None:
     with pytest.raises(EngineFailed):
         async for _ in generation:
             pass
+
+
+async def test_a_top_k_beyond_the_vocabulary_harms_nobody(start_rig: StartRig) -> None:
+    rig = await start_rig()
+    for number, top_k in enumerate((0, 10_000_000, 5)):
+        request = ask("hello", id=f"req_{number}")
+        sampling = Sampling(temperature=0.01, top_k=top_k)
+        sampled = replace(request, request=replace(request.request, sampling=sampling))
+        assert (await rig.ask(sampled)).text
+
+
+async def test_a_request_that_cannot_be_inserted_is_answered(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("anyclaude.engine.batch.caches_for", broken)
+        with pytest.raises(EngineFailed, match="no room"):
+            await rig.ask(ask("hello"))
+    assert rig.engine.in_flight == 0
+    assert (await rig.ask(ask("hello", id="req_2"))).text
+
+
+async def test_a_stuck_thread_is_not_believed_after_a_restart(rig: Rig) -> None:
+    gate = rig.loader.gate
+    gate.open.clear()
+    stuck = await rig.engine.open(ask("hello"))
+    flush = asyncio.ensure_future(rig.engine.flush())
+    await asyncio.sleep(0)
+    rig.engine.restart()
+    with pytest.raises(EngineFailed):
+        await collect(stuck)
+    with pytest.raises(EngineFailed):
+        await flush
+    gate.fail_next = SystemExit("too late")
+    gate.open.set()
+    await phase(rig.events, "ready")
+    gate.fail_next = None
+    assert (await rig.ask(ask("hello", id="req_2"))).text
+
+
+async def test_the_old_model_is_gone_while_the_next_one_loads(start_rig: StartRig) -> None:
+    rig = await start_rig()
+    await rig.ask(ask("hello"))
+    alive: list[int] = []
+    rig.loader.before_load.append(lambda: alive.append(rig.loader.alive()))
+    rig.engine.load("other")
+    await phase(rig.events, "ready")
+    assert alive == [0]

@@ -50,6 +50,9 @@ TOOLS = (
 )
 NOON = datetime.datetime(2026, 11, 22, 12)
 
+# These write the present request's flag into every user turn: a toggle changes all history.
+FLAG_IN_HISTORY = {"glm"}
+
 templates: dict[str, ChatTemplate] = {}
 
 
@@ -92,6 +95,7 @@ class Turn:
     reply: str
     reminder: str
     reverse_results: bool
+    thinking: bool
 
 
 words = st.text(alphabet="ab é\n<|>{}/\"'x12 世", max_size=12)
@@ -106,6 +110,7 @@ turns = st.lists(
         reply=words.map(lambda text: f"so {text}"),
         reminder=st.one_of(st.just(""), words.map(lambda text: f"note {text}")),
         reverse_results=st.booleans(),
+        thinking=st.booleans(),
     ),
     min_size=1,
     max_size=4,
@@ -164,8 +169,14 @@ def check_extension(
         turn = turn if request.tools else replace(turn, calls=())
         opened = rendered.thinking is not None and rendered.thinking.opened
         tokens = generated(family, model, turn, opened, native)
-        echoes.append(EchoTurn(len(request.messages), tokens))
-        request = replace(request, messages=(*request.messages, *answer(turn, index)))
+        asked = request.thinking
+        thinking = asked is not None and asked.enabled
+        echoes.append(EchoTurn(len(request.messages), tokens, thinking))
+        request = replace(
+            request,
+            messages=(*request.messages, *answer(turn, index)),
+            thinking=asked if family.name in FLAG_IN_HISTORY else Thinking(turn.thinking),
+        )
         following = template.render(request, echoes)
         written = tokens[:-1] if tokens and tokens[-1] in model.eos_token_ids else tokens
         expected = rendered.tokens + written
@@ -331,6 +342,34 @@ def test_thinking_flag_reaches_the_tail() -> None:
     assert off.text.endswith("<think>\n\n</think>\n\n")
     assert on.text.endswith("<|im_start|>assistant\n")
     assert off.tokens[: off.tail_start] == on.tokens[: on.tail_start]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_thinking_flag_leaves_history_alone(family: Family) -> None:
+    template = template_of(family)
+    request = ask(user("one"), assistant("two"), user("three"))
+    off = template.render(request)
+    on = template.render(replace(request, thinking=Thinking(enabled=True)))
+    same = off.tokens[: off.tail_start] == on.tokens[: on.tail_start]
+    assert same == (family.name not in FLAG_IN_HISTORY)
+
+
+def test_each_turn_keeps_the_tail_of_the_request_it_answered() -> None:
+    template, model = template_of(family("qwen3")), tokenizer(family("qwen3"))
+    echoes = [
+        EchoTurn(at, tuple(model.encode(text, add_special_tokens=False)), thinking)
+        for at, text, thinking in [(1, "<think>\nhm\n</think>\n\ntwo", True), (3, "four", False)]
+    ]
+    talk = ask(user("one"), assistant("two"), user("three"), assistant("four"), user("five"))
+    start, shut = "<|im_start|>assistant\n", "<think>\n\n</think>\n\n"
+    for enabled, closing in [(False, start + shut), (True, start)]:
+        text = template.render(replace(talk, thinking=Thinking(enabled)), echoes).text
+        assert f"{start}<think>\nhm\n</think>\n\ntwo<|im_end|>" in text
+        assert f"{start}{shut}four<|im_end|>" in text
+        assert text.endswith(f"five<|im_end|>\n{closing}")
+    more = replace(talk, messages=(*talk.messages, assistant("six, ")))
+    text = template.render(replace(more, thinking=Thinking(False)), echoes[:1]).text
+    assert text.endswith(f"{start}{shut}six,")
 
 
 def test_dates_stay_those_of_the_load() -> None:

@@ -54,7 +54,7 @@ def after(content: Sequence[Block], before: Sequence[Message] = ASKED) -> tuple[
 
 async def remembered(path: Path | None = None, **options: int) -> EchoStore:
     store = EchoStore(path, **options)
-    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS)
+    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS, thinking=True)
     return store
 
 
@@ -62,7 +62,7 @@ async def recall(store: EchoStore, messages: Sequence[Message], cwd: str | None 
     return await store.recall(MODEL, SESSION, messages, cwd=cwd)
 
 
-PUT_BACK = Recalled((EchoTurn(1, TOKENS),), (), "put_back")
+PUT_BACK = Recalled((EchoTurn(1, TOKENS, thinking=True),), (), "put_back")
 UNKNOWN = Recalled((), (), "unknown")
 CHANGED = Recalled((), (1,), "changed")
 
@@ -91,7 +91,7 @@ async def test_one_edited_argument_reaches_the_model() -> None:
 async def test_an_interrupted_turn_is_not_the_full_one() -> None:
     store = EchoStore(None)
     said = (TextBlock("One, two, three."),)
-    await store.remember(MODEL, SESSION, ASKED, said, (1, 2, 3))
+    await store.remember(MODEL, SESSION, ASKED, said, (1, 2, 3), thinking=False)
     asked_again = Message("user", (TextBlock("[Request interrupted by user]"),))
     partial = (*ASKED, assistant(TextBlock("One, two")), asked_again)
     assert await recall(store, partial) == UNKNOWN
@@ -117,7 +117,7 @@ async def test_an_unknown_call_is_left_alone() -> None:
 @pytest.mark.parametrize(("model", "session"), [("other", SESSION), (MODEL, "other")])
 async def test_models_and_sessions_are_apart(model: str, session: str) -> None:
     store = await remembered()
-    await store.remember(MODEL, SESSION, ASKED, (TextBlock("Hi."),), (1,))
+    await store.remember(MODEL, SESSION, ASKED, (TextBlock("Hi."),), (1,), thinking=False)
     assert await store.recall(model, session, after(ECHO)) == UNKNOWN
     assert await store.recall(model, session, after((TextBlock("Hi."),))) == UNKNOWN
     await store.close()
@@ -127,11 +127,12 @@ async def test_equal_answers_are_told_apart_by_what_came_before() -> None:
     store = EchoStore(None)
     yes = (ThinkingBlock("hm", "sig"), TextBlock("Yes."))
     again = (*ASKED, assistant(*yes), Message("user", (TextBlock("sure?"),)))
-    await store.remember(MODEL, SESSION, ASKED, yes, (1,))
-    await store.remember(MODEL, SESSION, again, yes, (2,))
+    await store.remember(MODEL, SESSION, ASKED, yes, (1,), thinking=False)
+    await store.remember(MODEL, SESSION, again, yes, (2,), thinking=True)
     # The client may leave the reasoning out of the history.
     history = (*ASKED, assistant(yes[1]), again[2], assistant(*yes), RESULTS)
-    assert (await recall(store, history)).echoes == (EchoTurn(1, (1,)), EchoTurn(3, (2,)))
+    first, second = EchoTurn(1, (1,), thinking=False), EchoTurn(3, (2,), thinking=True)
+    assert (await recall(store, history)).echoes == (first, second)
     altered = (*ASKED, assistant(ThinkingBlock("hmm", "sig"), yes[1]), RESULTS)
     assert await recall(store, altered) == CHANGED
     await store.close()
@@ -150,7 +151,7 @@ async def test_turns_that_are_not_one_message_are_left_alone() -> None:
 async def test_a_cut_cd_is_believed_only_of_the_shells_folder() -> None:
     store = EchoStore(None)
     generated = ToolUseBlock("toolu_1", "Bash", {"command": "cd /work/app && ls"})
-    await store.remember(MODEL, SESSION, ASKED, (generated,), TOKENS)
+    await store.remember(MODEL, SESSION, ASKED, (generated,), TOKENS, thinking=False)
     echo = (ToolUseBlock("toolu_1", "Bash", {"command": "ls"}),)
     assert await recall(store, after(echo), "/work") == CHANGED
     moved = (
@@ -165,8 +166,8 @@ async def test_a_cut_cd_is_believed_only_of_the_shells_folder() -> None:
 
 async def test_a_turn_without_anything_to_see_is_not_kept() -> None:
     store = EchoStore(None)
-    await store.remember(MODEL, SESSION, ASKED, (TextBlock(" \n"),), TOKENS)
-    await store.remember(MODEL, SESSION, ASKED, (ThinkingBlock("hm", "s"),), TOKENS)
+    await store.remember(MODEL, SESSION, ASKED, (TextBlock(" \n"),), TOKENS, thinking=False)
+    await store.remember(MODEL, SESSION, ASKED, (ThinkingBlock("hm", "s"),), TOKENS, thinking=False)
     assert await recall(store, after((TextBlock(" \n"),))) == UNKNOWN
     await store.close()
 
@@ -175,7 +176,7 @@ async def test_half_a_surrogate_pair_and_deep_nesting_do_no_harm() -> None:
     events: list[SystemEvent] = []
     store = EchoStore(None, report=events.append, clock=lambda: 7.0)
     odd = (ToolUseBlock("toolu_1", "Read", {"a": "\ud83d"}),)
-    await store.remember(MODEL, SESSION, ASKED, odd, TOKENS)
+    await store.remember(MODEL, SESSION, ASKED, odd, TOKENS, thinking=True)
     assert await recall(store, after(odd)) == PUT_BACK
     deep: list[object] = []
     for _ in range(100_000):
@@ -206,9 +207,21 @@ async def test_turns_survive_a_restart_in_a_private_file(tmp_path: Path) -> None
     await again.close()
 
 
+@pytest.mark.parametrize("thinking", [False, True])
+async def test_whether_thinking_was_on_survives_a_restart(tmp_path: Path, thinking: bool) -> None:
+    store = EchoStore(tmp_path / "echo.sqlite")
+    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS, thinking=thinking)
+    await store.close()
+    again = EchoStore(tmp_path / "echo.sqlite")
+    assert (await recall(again, after(ECHO))).echoes == (EchoTurn(1, TOKENS, thinking),)
+    await again.close()
+
+
 async def test_nothing_waits_for_the_disk_and_close_keeps_what_was_queued(tmp_path: Path) -> None:
     store = EchoStore(tmp_path / "echo.sqlite")
-    written = asyncio.create_task(store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS))
+    written = asyncio.create_task(
+        store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS, thinking=True)
+    )
     read = asyncio.create_task(recall(store, after(ECHO)))
     await asyncio.sleep(0)
     written.cancel()
@@ -228,7 +241,7 @@ async def test_a_damaged_file_is_moved_aside(tmp_path: Path, damage: bytes) -> N
     path.write_bytes(damage)
     events: list[SystemEvent] = []
     store = EchoStore(path, report=events.append)
-    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS)
+    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS, thinking=True)
     await store.close()
     aside = tmp_path / "echo.sqlite.corrupt"
     if damage:
@@ -246,14 +259,14 @@ async def test_a_file_damaged_within_is_replaced_while_running(tmp_path: Path) -
     store = EchoStore(path)
     for n in range(50):
         content = (ToolUseBlock(f"toolu_{n}", "Read", {"a": "x" * n}),)
-        await store.remember(MODEL, SESSION, ASKED, content, tuple(range(3000)))
+        await store.remember(MODEL, SESSION, ASKED, content, tuple(range(3000)), thinking=False)
     await store.close()
     raw = bytearray(path.read_bytes())
     raw[4096:] = b"\xff" * (len(raw) - 4096)
     path.write_bytes(raw)
     events: list[SystemEvent] = []
     store = EchoStore(path, report=events.append)
-    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS)
+    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS, thinking=True)
     assert await recall(store, after(ECHO)) == PUT_BACK
     await store.close()
     assert len(events) == 1 and "damaged" in events[0].message
@@ -280,16 +293,17 @@ async def test_a_place_that_can_not_be_written_leaves_memory(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     events: list[SystemEvent] = []
     store = EchoStore(tmp_path / "file" / "echo.sqlite", report=events.append)
-    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS)
+    await store.remember(MODEL, SESSION, ASKED, CALLED, TOKENS, thinking=True)
     assert await recall(store, after(ECHO)) == PUT_BACK
     assert len(events) == 1 and "echo.sqlite" in events[0].message
     await store.close()
 
 
-async def test_a_file_of_another_release_is_begun_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+async def test_a_file_of_another_release_is_begun_anew(tmp_path: Path, version: int) -> None:
     path = tmp_path / "echo.sqlite"
     with sqlite3.connect(path) as db:
-        db.executescript("CREATE TABLE turns (other TEXT); PRAGMA user_version = 99")
+        db.executescript(f"CREATE TABLE turns (other TEXT); PRAGMA user_version = {version}")
     db.close()
     store = await remembered(path)
     assert await recall(store, after(ECHO)) == PUT_BACK
@@ -303,7 +317,7 @@ async def test_the_session_used_longest_ago_goes_first(tmp_path: Path) -> None:
 
     async def say(session: str, n: int) -> None:
         content = (ToolUseBlock(f"toolu_{session}_{n}", "Read", {"n": n}),)
-        await store.remember(MODEL, session, ASKED, content, (n,))
+        await store.remember(MODEL, session, ASKED, content, (n,), thinking=False)
 
     async def known(session: str, n: int) -> bool:
         content = (ToolUseBlock(f"toolu_{session}_{n}", "Read", {"n": n}),)
@@ -328,7 +342,7 @@ async def test_memory_has_its_own_limit() -> None:
     store = EchoStore(None, memory_bytes=1000)
     for n in range(20):
         content = (ToolUseBlock(f"toolu_{n}", "Read", {}),)
-        await store.remember(MODEL, SESSION, ASKED, content, (n,))
+        await store.remember(MODEL, SESSION, ASKED, content, (n,), thinking=False)
     first = await recall(store, after((ToolUseBlock("toolu_0", "Read", {}),)))
     last = await recall(store, after((ToolUseBlock("toolu_19", "Read", {}),)))
     assert first == UNKNOWN and last.echoes == (EchoTurn(1, (19,)),)

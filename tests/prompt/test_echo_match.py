@@ -101,8 +101,8 @@ def test_anything_else_is_a_change(name: str, generated: JsonObject, echoed: Jso
     assert not same_input(name, generated, echoed, CWD)
 
 
-def test_a_cut_cd_is_believed_of_any_folder_when_ours_is_unknown() -> None:
-    assert same_input("Bash", {"command": "cd /x y && ls"}, {"command": "ls"}, None)
+def test_a_cut_cd_is_believed_of_no_folder_when_ours_is_unknown() -> None:
+    assert not same_input("Bash", {"command": "cd /x y && ls"}, {"command": "ls"}, None)
     assert not same_input("Bash", {"command": "cd x && ls"}, {"command": "ls"}, None)
 
 

@@ -526,3 +526,15 @@ def test_more_values_than_memory_should_hold(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_peeking_into_a_refused_body(raw: bytes, expected: Peek) -> None:
     assert peek(raw) == expected
+
+
+@pytest.mark.parametrize("sequences", [["x"] * 257, ["y" * 1025]])
+def test_stop_sequences_are_bounded(sequences: list[str]) -> None:
+    body = {
+        "model": "m",
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": "hi"}],
+        "stop_sequences": sequences,
+    }
+    with pytest.raises(InvalidRequest, match="stop_sequences"):
+        parse_messages(json.dumps(body).encode(), None)

@@ -139,3 +139,11 @@ def test_any_text_gives_calls_or_itself(text: str) -> None:
     read = read_call(text, HERMES, (BASH,), counter())
     assert read.uses or read.text == f"<tool_call>{text}</tool_call>"
     assert len(read.records) == max(1, len(read.uses))
+
+
+def test_arguments_nested_past_all_use_are_unparsed() -> None:
+    deep = "[" * 900 + "]" * 900
+    raw = '{"name": "Bash", "arguments": {"command": ' + deep + "}}"
+    read = read_call(raw, HERMES, (), lambda prefix: prefix + "1")
+    assert read.uses == ()
+    assert [record.verdict for record in read.records] == ["unparsed"]

@@ -186,6 +186,19 @@ async def test_resizing_keeps_selection_and_follow(
             assert _has(stage, before[0])
 
 
+async def test_the_top_row_keeps_what_matters_when_it_gets_narrow(console: Opener) -> None:
+    async with console(size=(120, 40)) as stage:
+        await stage.send(*session())
+        await stage.pilot.resize_terminal(60, 40)
+        await stage.settle()
+        top = stage.text().splitlines()[0]
+        assert "SmolLM2-135M-Inst…" in top and top.endswith("1 run 1 wait  FOLLOW")
+        await stage.pilot.resize_terminal(100, 40)
+        await stage.settle()
+        top, vitals = stage.text().splitlines()[:2]
+        assert MODEL in top and "mlx busy 71%" in vitals and "…" not in vitals
+
+
 async def test_five_thousand_requests(console: Opener) -> None:
     async with console() as stage:
         await stage.send(*(e for i in range(5_100) for e in request(f"{i:04d}", NOON)))

@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "keys.md"
 
 
 def test_the_page_is_current() -> None:
-    assert DOCS.read_text(encoding="utf-8") == markdown(), "run: python -m tui.keys > docs/keys.md"
+    assert DOCS.read_text(encoding="utf-8") == markdown(), "run: just docs"
 
 
 def test_ids_are_unique_and_everything_has_help() -> None:

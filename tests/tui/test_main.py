@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,21 @@ def _app(launch: FakeLaunch) -> Ready:
     return app
 
 
+async def _running(app: Ready, launch: FakeLaunch) -> asyncio.Task[int]:
+    """The app as the command runs it, once it is up; raises if it ended before."""
+    running = asyncio.create_task(command.run(app, launch))
+    up = asyncio.create_task(app.up.wait())
+    await asyncio.wait({running, up}, return_when=asyncio.FIRST_COMPLETED)
+    assert up.done(), "the app ended before it was up"
+    return running
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_stops_the_server_and_exits_with_0(number: signal.Signals) -> None:
     source = FakeSource()
     launch = FakeLaunch(source)
     app = _app(launch)
-    running = asyncio.create_task(command.run(app, launch))
-    await app.up.wait()
+    running = await _running(app, launch)
     source.send(*session())
     os.kill(os.getpid(), number)
     assert await running == 0
@@ -63,8 +72,7 @@ async def test_a_crash_of_the_app_still_stops_the_server(
     def broken() -> None:
         raise RuntimeError("a fault of ours")
 
-    running = asyncio.create_task(command.run(app, launch))
-    await app.up.wait()
+    running = await _running(app, launch)
     app.call_later(broken)
     assert await running == 1
     assert launch.stops == 1
@@ -94,20 +102,20 @@ async def test_a_broken_config_is_a_failed_launch(
     (tmp_path / "anyclaude.toml").write_text("[server]\nport = 'many'\n")
     launch, _ = command._prepare(None, {}, None)
     assert isinstance(launch, FailedLaunch)
-    with pytest.raises(Exception, match="server.port"):
+    with pytest.raises(Exception, match=r"server\.port"):
         await launch.start(lambda source: None)
 
 
 async def test_attaching_needs_a_token(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, db=tmp_path / "x.duckdb")
-    with pytest.raises(UsageError, match="No token for http://127.0.0.1:9"):
+    with pytest.raises(UsageError, match=r"No token for http://127\.0\.0\.1:9"):
         command._connect(settings, "http://127.0.0.1:9/")
-    state = ServerState(os.getpid(), "127.0.0.1", 9, "secret", 0.0, "m")
+    state = ServerState(os.getpid(), "127.0.0.1", 9, "secret", time.time(), "m")
     write_state(tmp_path, state)
     client, address = command._connect(settings, "http://127.0.0.1:9/")
     assert address == "http://127.0.0.1:9"
     await client.aclose()
-    with pytest.raises(UsageError, match="is at http://127.0.0.1:9"):
+    with pytest.raises(UsageError, match=r"is at http://127\.0\.0\.1:9"):
         command._connect(settings, "http://127.0.0.1:10")
 
 
@@ -120,9 +128,10 @@ def test_a_start_that_failed_is_explained() -> None:
 
 def test_log_records_become_events() -> None:
     tap = LogTap()
-    log = logging.Logger("anyclaude.x")
+    log = logging.Logger("anyclaude.x", logging.INFO)
     log.addHandler(tap)
-    log.info("not this")
+    log.debug("not this")
+    log.info("loaded")
     log.warning("took %d s", 3)
     try:
         raise ValueError("why")
@@ -130,6 +139,7 @@ def test_log_records_become_events() -> None:
         log.exception("broke")
     events = tap.drain()
     assert [(e.level, e.message) for e in events] == [
+        ("info", "anyclaude.x: loaded"),
         ("warning", "anyclaude.x: took 3 s"),
         ("error", "anyclaude.x: broke (ValueError: why)"),
     ]

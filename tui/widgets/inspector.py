@@ -14,7 +14,7 @@ from tui.columns import Moment
 from tui.lines import line, plain_text
 from tui.state import RequestRow
 from tui.tabs import TABS, Subject, tab_lines
-from tui.widgets.page import Page
+from tui.widgets.page import Frame, Page
 from tui.widgets.status import Row
 
 _STREAMS = ("Output",)
@@ -53,7 +53,7 @@ class Inspector(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="inspector", classes="pane")
-        self.border_title = "5 Inspector"
+        self._frame = Frame(self)
         self.tab = TABS[0]
         self._row: RequestRow | None = None
         self._detail: RequestDetail | None = None
@@ -84,7 +84,12 @@ class Inspector(Vertical):
         if row is None:
             self._show_nothing(page)
             return
-        ticking = moment.now if row.active and self.tab in _ON_THE_CLOCK else 0.0
+        ms = row.elapsed_ms(moment.now)
+        took = f.span(ms // 1000) if row.active else f.seconds(ms)
+        title = f"5 Inspector  {f.short_id(row.id)}"
+        self._frame.show(title, f"{f.count(row.output_tokens)} tok  {took}")
+        # Twice a second is often enough for figures that move by themselves.
+        ticking = round(moment.now * 2) if row.active and self.tab in _ON_THE_CLOCK else 0
         state = (row.id, self.tab, row.version, id(self._detail), self._problem, ticking)
         if state == self._shown:
             return
@@ -94,15 +99,12 @@ class Inspector(Vertical):
         subject = Subject(row, moment, mine, self._problem)
         lines = tab_lines(self.tab, subject, page.scrollable_content_region.width or 80)
         page.show(lines, anew=anew, tail=row.active and self.tab in _STREAMS)
-        self.border_title = Content(f"5 Inspector  {f.short_id(row.id)}")
-        took = f.seconds(row.elapsed_ms(moment.now))
-        self.border_subtitle = Content(f"{f.count(row.output_tokens)} tok  {took}")
 
     def _show_nothing(self, page: Page) -> None:
         if self._shown == ("nothing",):
             return
         self._shown, self._row = ("nothing",), None
-        self.border_title, self.border_subtitle = "5 Inspector", ""
+        self._frame.show("5 Inspector")
         page.show([line((" No request is selected.", "muted"))], anew=True)
 
     def copied(self) -> tuple[str, str]:

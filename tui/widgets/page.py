@@ -8,14 +8,31 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.events import Resize
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from tui.lines import TONES, Line, Span, Tone, wrap
 
 TONE_CLASSES: set[str] = {f"tone--{tone}" for tone in TONES}
+
+
+class Frame:
+    """The title and subtitle of a pane's border; setting one repaints the whole pane."""
+
+    def __init__(self, pane: Widget) -> None:
+        self._pane = pane
+        self._shown = ("", "")
+
+    def show(self, title: str, subtitle: str = "") -> None:
+        """Sets both, as plain text, when they are not what is there already."""
+        if (title, subtitle) != self._shown:
+            self._shown = (title, subtitle)
+            self._pane.border_title = Content(title)
+            self._pane.border_subtitle = Content(subtitle)
 
 
 class Page(ScrollView, can_focus=True, inherit_bindings=False):
@@ -51,6 +68,8 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         the end; otherwise the place is kept, and the end stays in sight if it was."""
         at_end = self.scroll_offset.y >= self.max_scroll_y
         before, self._entries = self._entries, tuple(lines)
+        if before == self._entries and not anew and self._wrapped_at == self._room:
+            return
         self._wrap(before if self._wrapped_at == self._room else ())
         if anew and not tail:
             self.scroll_to(y=0, animate=False, force=True)

@@ -22,7 +22,7 @@ from tui import columns
 from tui.filters import parse
 from tui.state import Changes, Phase, Store
 from tui.view import ListView
-from tui.widgets.page import TONE_CLASSES, Page
+from tui.widgets.page import TONE_CLASSES, Frame, Page
 
 _HINT = "any word, or status: model: tool: cache: ttft>1 in>20k"
 
@@ -232,6 +232,18 @@ class Pill(Static):
     class Clicked(Message):
         """Resume following."""
 
+    def __init__(self) -> None:
+        super().__init__("", id="pill", markup=False)
+        self._shown = ""
+        self.display = False
+
+    def show(self, text: str) -> None:
+        """Shows ``text``, or with nothing to say is gone."""
+        if text != self._shown:
+            self._shown = text
+            self.display = bool(text)
+            self.update(Content(text))
+
     def on_click(self) -> None:
         self.post_message(self.Clicked())
 
@@ -241,7 +253,7 @@ class RequestsPane(Vertical):
 
     def __init__(self, store: Store, view: ListView, now: Callable[[], float]) -> None:
         super().__init__(id="requests", classes="pane")
-        self.border_title = "1 Requests"
+        self._frame = Frame(self)
         self._store = store
         self._view = view
         self._now = now
@@ -250,12 +262,12 @@ class RequestsPane(Vertical):
         yield Page(id="welcome")
         yield Static("", id="heading", markup=False)
         yield RequestList(self._store, self._view, self._now)
-        yield Pill("", id="pill", markup=False)
+        yield Pill()
         yield FilterBar(self._view)
 
     def on_mount(self) -> None:
         self.query_one(FilterBar).display = False
-        self.query_one(Pill).display = False
+        self.sync_frame()
 
     def on_request_list_sized(self) -> None:
         room = self.query_one(RequestList).room
@@ -279,12 +291,9 @@ class RequestsPane(Vertical):
             words.append("frozen")
         elif view.follow:
             words.append("follow")
-        self.border_subtitle = "  ".join(words)
-        pill = self.query_one(Pill)
-        pill.display = view.unseen > 0
-        if view.unseen:
-            resume = "space to resume" if view.frozen else "G to resume"
-            pill.update(Content(f" +{view.unseen} new  {resume} "))
+        self._frame.show("1 Requests", "  ".join(words))
+        resume = "space to resume" if view.frozen else "G to resume"
+        self.query_one(Pill).show(f" +{view.unseen} new  {resume} " if view.unseen else "")
         bar = self.query_one(FilterBar)
         if bar.display:
             bar.sync()

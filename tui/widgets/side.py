@@ -10,7 +10,9 @@ from textual.message import Message
 
 from tui.panels import cache_lines, error_lines, event_lines
 from tui.state import Store, ToolError
-from tui.widgets.page import Page
+from tui.widgets.page import Frame, Page
+
+_ERRORS = "3 Tool-call errors"
 
 
 class CachePane(Page):
@@ -57,7 +59,7 @@ class ErrorsPane(Page):
     def __init__(self, store: Store) -> None:
         super().__init__(id="errors")
         self.add_class("pane")
-        self.border_title = "3 Tool-call errors"
+        self._frame = Frame(self)
         self._store = store
         self._selected: ToolError | None = None
         self._shown: tuple[object, ...] = ()
@@ -89,7 +91,7 @@ class ErrorsPane(Page):
         index = next((i for i, e in enumerate(errors) if e is selected), None)
         width = self.scrollable_content_region.width
         self.show(error_lines(errors, index, width), anew=False)
-        self.border_subtitle = f"{store.tool_calls_bad} invalid of {store.tool_calls_total}"
+        self._frame.show(_ERRORS, f"{store.tool_calls_bad} invalid of {store.tool_calls_total}")
         if index is not None:
             self.reveal(str(index))
 

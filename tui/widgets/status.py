@@ -23,6 +23,7 @@ _STATES: dict[EnginePhase, tuple[str, str]] = {
     "stopped": ("○", "$text-muted"),
 }
 _SPARK = 8
+_VITALS = 7
 
 
 class Row(Static):
@@ -88,22 +89,29 @@ class VitalsRow(Row):
         if vitals is None:
             self.show(Content.styled(" no figures yet", "$text-muted"))
             return
-        history = f.spark(list(store.decode_history)[-_SPARK:]).rjust(_SPARK)
         ttft = "-" if vitals.ttft_p50_ms is None else f.seconds(vitals.ttft_p50_ms)
         slow = "-" if vitals.ttft_p95_ms is None else f.seconds(vitals.ttft_p95_ms)
         memory = f"{f.gigabytes(vitals.memory_bytes)}/{f.gigabytes(vitals.memory_total_bytes)} GB"
         late = vitals.loop_lag_p99_ms
+        history = f.spark(list(store.decode_history)[-_SPARK:]).rjust(_SPARK)
         label = "$text-muted"
-        self.show(
-            Content.assemble(
-                (" decode ", label), f"{f.rate(vitals.decode_tps)} tok/s ", (history, "$primary"),
-                ("  prefill ", label), f"{f.rate(vitals.prefill_tps)} tok/s",
-                ("  TTFT p50 ", label), ttft, (" p95 ", label), slow,
-                ("  mem ", label), memory,
-                ("  mlx busy ", label), f"{100 * vitals.mlx_busy:.0f}%",
-                ("  lag ", label), (f"{late:.0f} ms", "$warning" if late >= 50 else ""),
-            )
-        )
+        parts: list[list[tuple[str, str]]] = [
+            [(" decode ", label), (f"{f.rate(vitals.decode_tps)} tok/s", "")],
+            [(f" {history}", "$primary")],
+            [("  prefill ", label), (f"{f.rate(vitals.prefill_tps)} tok/s", "")],
+            [("  TTFT p50 ", label), (ttft, ""), (" p95 ", label), (slow, "")],
+            [("  mem ", label), (memory, "")],
+            [("  mlx busy ", label), (f"{100 * vitals.mlx_busy:.0f}%", "")],
+            [("  lag ", label), (f"{late:.0f} ms", "$warning" if late >= 50 else "")],
+        ]
+        # Where room is short the little plot goes first, then figures from the right.
+        while self.size.width and _cells(parts) > self.size.width and len(parts) > 1:
+            del parts[1 if len(parts) == _VITALS else -1]
+        self.show(Content.assemble(*(span for part in parts for span in part)))
+
+
+def _cells(parts: list[list[tuple[str, str]]]) -> int:
+    return sum(len(text) for part in parts for text, _ in part)
 
 
 class PaneTabs(Row):
@@ -155,7 +163,8 @@ class Banner(Row):
     def sync(self, store: Store) -> None:
         engine = store.engine
         broken = engine.phase == "failed"
-        self.display = broken
+        if self.display != broken:
+            self.display = broken
         if broken:
             why = f.one_line(engine.detail) or "no reason was given"
             self.show(
