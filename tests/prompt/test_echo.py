@@ -305,9 +305,10 @@ async def test_a_file_of_another_release_is_begun_anew(tmp_path: Path, version: 
     with sqlite3.connect(path) as db:
         db.executescript(f"CREATE TABLE turns (other TEXT); PRAGMA user_version = {version}")
     db.close()
-    store = await remembered(path)
-    assert await recall(store, after(ECHO)) == PUT_BACK
-    await store.close()
+    await (await remembered(path)).close()
+    again = EchoStore(path)
+    assert await recall(again, after(ECHO)) == PUT_BACK
+    await again.close()
 
 
 async def test_the_session_used_longest_ago_goes_first(tmp_path: Path) -> None:
