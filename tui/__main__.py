@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from anyclaude.config.diagnostics import set_level
+from anyclaude.cli.serve import leave
 from anyclaude.config.settings import Settings, UiSettings
 from anyclaude.errors import AnyclaudeError, UsageError
 from tui.app import Console, Surroundings
@@ -66,7 +67,7 @@ def main(
     code = asyncio.run(run(app, launch))
     if app.problem:
         click.echo(f"anyclaude-tui: {app.problem}", err=True)
-    sys.exit(code)
+    leave(code)
 
 
 def _prepare(

@@ -34,6 +34,13 @@ class Ready(Console):
         self.up.set()
 
 
+@pytest.fixture(autouse=True)
+def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal, the driver and Rich guess different heights, and fight over them."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("LINES", "40")
+
+
 def _app(launch: FakeLaunch) -> Ready:
     around = Surroundings(now=Clock(), tick_s=None)
     app = Ready(launch, UiSettings(), load_themes([theme_folder()]), around)
