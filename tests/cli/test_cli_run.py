@@ -85,8 +85,6 @@ def test_starts_a_server_and_stops_it(user: User, client: Path, tmp_path: Path) 
                PYTHONPATH=str(folder))  # fmt: skip
     assert done.returncode == 7, done.stderr
     assert json.loads(done.stdout)["env"]["ANTHROPIC_MODEL"] == "Qwen"
-    # The last lines may come after the ready line, which ends the relaying.
-    assert "loading SmolLM2: weights 0%" in done.stderr.splitlines()
     assert read_state(user.data) is None
     assert not (user.data / "server.json").exists()
 
