@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anyclaude.config.diagnostics import set_level
 from anyclaude.cli.serve import leave
+from anyclaude.config.diagnostics import set_level
 from anyclaude.config.settings import Settings, UiSettings
 from anyclaude.errors import AnyclaudeError, UsageError
 from tui.app import Console, Surroundings
@@ -113,6 +113,8 @@ async def run(app: Console, launch: Launch) -> int:
     finally:
         with suppress(TimeoutError):
             await launch.stop()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
     return app.return_code or 0
 
 

@@ -124,7 +124,10 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     """``text`` in exactly ``width`` cells: cut with an ellipsis, or padded."""
     cells = len(text) if text.isascii() else cell_len(text)
     if cells > width:
-        text = text[: _fit(text, 0, width - 1)] + "…" if width > 1 else "…"[:width]
+        end = _fit(text, 0, width - 1) if width > 1 else 0
+        # A first character that is too wide by itself goes altogether.
+        end = end if cell_len(text[:end]) < width else 0
+        text = text[:end] + "…"[:width]
         cells = cell_len(text)
     pad = " " * (width - cells)
     return pad + text if right else text + pad

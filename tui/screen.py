@@ -13,13 +13,14 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.events import DescendantFocus
+from textual.events import DescendantFocus, Resize
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 
 from tui.columns import Moment
 from tui.panels import Welcome, welcome_lines
+from tui.resizing import skip_stale
 from tui.state import Changes, Phase, Store
 from tui.view import ListView
 from tui.widgets.inspector import Inspector, TabRow
@@ -131,8 +132,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.query_one(Header).sync(self._store, self._view, *self._place)
         self.query_one(VitalsRow).sync(self._store)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """The top rows leave out what does not fit, which is another thing now."""
+        skip_stale(self, event)
         self.call_after_refresh(self._sync_top)
 
     def _sync_offers(self) -> None:

@@ -50,6 +50,10 @@ def test_fit_is_exact(text: str, width: int) -> None:
     assert cell_len(fit(line(text).plain, width)) == width
 
 
+def test_a_wide_character_that_has_no_room_goes() -> None:
+    assert (fit("日本", 2), fit("日本", 3), fit("日本", 4)) == ("… ", "日…", "日本")
+
+
 def test_a_megabyte_on_one_line_wraps() -> None:
     rows = wrap(paragraphs("x" * 1_000_000)[0], 76)
     assert len(rows) == -(-1_000_000 // 76)

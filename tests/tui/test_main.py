@@ -30,7 +30,7 @@ class Ready(Console):
     up: asyncio.Event
 
     def on_ready(self) -> None:
-        super().on_ready()
+        # Textual calls the handler of every class, the console's own included.
         self.up.set()
 
 

@@ -8,10 +8,12 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Footer
 
 from tui.lines import Line, line
+from tui.resizing import skip_stale
 from tui.widgets.page import Page
 
 
@@ -35,6 +37,9 @@ class Confirm(ModalScreen[bool]):
             box.border_title = self._title
             yield Page(id="confirm-text")
             yield Footer(show_command_palette=False, compact=True)
+
+    def on_resize(self, event: Resize) -> None:
+        skip_stale(self, event)
 
     def on_mount(self) -> None:
         page = self.query_one(Page)

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Footer, OptionList, Static
@@ -19,6 +20,7 @@ from anyclaude.control import ModelInfo
 from anyclaude.events import EngineState
 from tui import format as f
 from tui.lines import Line, fit, line, meter
+from tui.resizing import skip_stale
 from tui.widgets.page import Page
 
 _BAR = 28
@@ -71,7 +73,8 @@ class ModelPicker(ModalScreen[None]):
         self.query_one(ModelList).focus()
         self.call_after_refresh(self._show_state)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
+        skip_stale(self, event)
         self.call_after_refresh(self._show_models)
 
     def show_models(self, models: Sequence[ModelInfo]) -> None:
