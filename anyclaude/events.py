@@ -231,6 +231,7 @@ class Subscription:
         self._bus = bus
         self._limit = limit
         self._queue: deque[Event] = deque()
+        self._droppable = 0
         self._wake = asyncio.Event()
         self._closed = False
         self.dropped = 0
@@ -240,23 +241,24 @@ class Subscription:
         if len(self._queue) >= self._limit and not self._make_room(event):
             return
         self._queue.append(event)
+        self._droppable += event.droppable
         self._wake.set()
 
     def _make_room(self, event: Event) -> bool:
-        for index, queued in enumerate(self._queue):
-            if queued.droppable:
-                del self._queue[index]
-                self.dropped += 1
-                return True
-        if event.droppable:
-            self.dropped += 1
-            return False
+        if not self._droppable:
+            self.dropped += event.droppable
+            return not event.droppable
+        index = next(i for i, queued in enumerate(self._queue) if queued.droppable)
+        del self._queue[index]
+        self._droppable -= 1
+        self.dropped += 1
         return True
 
     def drain(self) -> list[Event]:
         """Everything queued since the last call."""
         events = list(self._queue)
         self._queue.clear()
+        self._droppable = 0
         self._wake.clear()
         return events
 
@@ -269,7 +271,9 @@ class Subscription:
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
             while self._queue:
-                yield self._queue.popleft()
+                event = self._queue.popleft()
+                self._droppable -= event.droppable
+                yield event
             if self._closed:
                 return
             self._wake.clear()

@@ -62,8 +62,15 @@ class Console(App[None], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q,ctrl+c", "end", "Quit now", show=False, priority=True,
-                tooltip="Quit at once", id="app.quit_now"),
+        Binding(
+            "ctrl+q,ctrl+c",
+            "end",
+            "Quit now",
+            show=False,
+            priority=True,
+            tooltip="Quit at once",
+            id="app.quit_now",
+        ),
     ]
 
     def __init__(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,13 +49,11 @@ class LocalLaunch:
         found(LocalSource(runtime))
         await runtime.start()
         # Full collections would walk every imported module again and again: 60 ms each, measured.
-        gc.freeze()
 
     async def stop(self) -> None:
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
             # What stays frozen is reported as leaked by DuckDB's bindings when Python exits.
-            gc.unfreeze()
             await asyncio.wait_for(runtime.stop(), STOP_BOUND_S)
 
 

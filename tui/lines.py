@@ -49,9 +49,7 @@ def line(*spans: Span | str, hang: int = 0, anchor: str = "") -> Line:
 def paragraphs(text: str, tone: Tone = "text", indent: int = 0) -> list[Line]:
     """Foreign text of any shape, one line per line of it."""
     pad = " " * indent
-    return [
-        Line(((pad + part.expandtabs(4), tone),), indent) for part in clean(text).split("\n")
-    ]
+    return [Line(((pad + part.expandtabs(4), tone),), indent) for part in clean(text).split("\n")]
 
 
 def meter(fraction: float, width: int) -> tuple[Span, Span]:

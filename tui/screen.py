@@ -39,39 +39,75 @@ class MainScreen(Screen[None], inherit_bindings=False):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/", tooltip="Filter the list",
-                id="view.filter"),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            key_display="/",
+            tooltip="Filter the list",
+            id="view.filter",
+        ),
         Binding("f", "follow", "Follow", tooltip="Follow new requests, or stop", id="view.follow"),
         Binding("m", "app.models", "Models", tooltip="Pick a model to load", id="engine.models"),
-        Binding("F", "app.flush", "Flush", tooltip="Flush the caches (asks once)",
-                id="cache.flush"),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="All keys",
-                id="app.help"),
-        Binding("q", "app.ask_quit", "Quit", tooltip="Quit (asks if requests are running)",
-                id="app.quit"),
-        Binding("R", "app.restart_engine", "Restart engine",
-                tooltip="Start the engine again after it failed", id="engine.restart"),
-        Binding("X", "app.cancel", "Cancel", tooltip="Cancel the selected request (asks once)",
-                id="request.cancel"),
-        Binding("space", "freeze", "Freeze", tooltip="Freeze the list; counters go on",
-                id="view.freeze"),
+        Binding(
+            "F", "app.flush", "Flush", tooltip="Flush the caches (asks once)", id="cache.flush"
+        ),
+        Binding(
+            "question_mark", "app.help", "Help", key_display="?", tooltip="All keys", id="app.help"
+        ),
+        Binding(
+            "q",
+            "app.ask_quit",
+            "Quit",
+            tooltip="Quit (asks if requests are running)",
+            id="app.quit",
+        ),
+        Binding(
+            "R",
+            "app.restart_engine",
+            "Restart engine",
+            tooltip="Start the engine again after it failed",
+            id="engine.restart",
+        ),
+        Binding(
+            "X",
+            "app.cancel",
+            "Cancel",
+            tooltip="Cancel the selected request (asks once)",
+            id="request.cancel",
+        ),
+        Binding(
+            "space", "freeze", "Freeze", tooltip="Freeze the list; counters go on", id="view.freeze"
+        ),
         Binding("y", "app.copy", "Copy", tooltip="Copy what is on show", id="app.copy"),
         Binding("z", "zoom", "Zoom", tooltip="The pane alone, and back", id="view.zoom"),
-        Binding("e", "errors_only", "Errors", tooltip="Only requests with errors",
-                id="view.errors"),
+        Binding(
+            "e", "errors_only", "Errors", tooltip="Only requests with errors", id="view.errors"
+        ),
         Binding("t", "app.next_theme", "Theme", tooltip="Next theme", id="app.theme"),
-        Binding("left_square_bracket", "tab(-1)", "Tab left", show=False,
-                tooltip="Inspector: tab to the left", id="inspector.left"),
-        Binding("right_square_bracket", "tab(1)", "Tab right", show=False,
-                tooltip="Inspector: tab to the right", id="inspector.right"),
+        Binding(
+            "left_square_bracket",
+            "tab(-1)",
+            "Tab left",
+            show=False,
+            tooltip="Inspector: tab to the left",
+            id="inspector.left",
+        ),
+        Binding(
+            "right_square_bracket",
+            "tab(1)",
+            "Tab right",
+            show=False,
+            tooltip="Inspector: tab to the right",
+            id="inspector.right",
+        ),
         Binding("1", "pane(1)", "Requests", show=False, id="pane.requests"),
         Binding("2", "pane(2)", "Cache tiers", show=False, id="pane.cache"),
         Binding("3", "pane(3)", "Tool-call errors", show=False, id="pane.errors"),
         Binding("4", "pane(4)", "Events", show=False, id="pane.events"),
         Binding("5", "pane(5)", "Inspector", show=False, id="pane.inspector"),
         Binding("tab", "app.focus_next", "Next pane", show=False, id="pane.next"),
-        Binding("shift+tab", "app.focus_previous", "Previous pane", show=False,
-                id="pane.previous"),
+        Binding("shift+tab", "app.focus_previous", "Previous pane", show=False, id="pane.previous"),
         Binding("escape", "back", "Back", show=False, tooltip="One level back", id="view.back"),
     ]
 

@@ -196,7 +196,9 @@ def _piece_lines(piece: Piece) -> list[Line]:
 def call_lines(call: ToolCallRecord) -> list[Line]:
     """A tool call: name, verdict, what was wrong, its input, and the raw text if they differ."""
     head = line(
-        (" tool_use ", "run"), (call.name or "?", "strong"), (f"  {call.tool_use_id}  ", "muted"),
+        (" tool_use ", "run"),
+        (call.name or "?", "strong"),
+        (f"  {call.tool_use_id}  ", "muted"),
         _verdict(call),
     )
     lines = [head, *(line((f"   - {issue}", "warn"), hang=5) for issue in call.issues)]

@@ -46,8 +46,13 @@ class Stage:
     """A console on the fakes, and the hands that drive it."""
 
     def __init__(
-        self, app: Console, pilot: Pilot[None], source: FakeSource, launch: FakeLaunch,
-        clock: Clock, copied: list[str],
+        self,
+        app: Console,
+        pilot: Pilot[None],
+        source: FakeSource,
+        launch: FakeLaunch,
+        clock: Clock,
+        copied: list[str],
     ) -> None:
         self.app, self.pilot, self.source, self.launch = app, pilot, source, launch
         self.clock, self.copied = clock, copied

@@ -21,7 +21,9 @@ def test_the_first_usable_command_is_taken(tmp_path: Path) -> None:
     xclip = _tool(tmp_path, "xclip")
     assert copy_command({}, str(tmp_path)) is None
     assert copy_command({"DISPLAY": ":0"}, str(tmp_path)) == (
-        str(xclip), "-selection", "clipboard",
+        str(xclip),
+        "-selection",
+        "clipboard",
     )
     wayland = _tool(tmp_path, "wl-copy")
     both = {"DISPLAY": ":0", "WAYLAND_DISPLAY": "wayland-0"}

@@ -113,9 +113,7 @@ async def test_moving_up_ends_following_and_g_resumes(console: Opener) -> None:
 async def test_the_wheel_ends_following(console: Opener) -> None:
     async with console() as stage:
         await stage.send(*(e for i in range(60) for e in request(f"{i:04d}", NOON)))
-        await stage.pilot._post_mouse_events(
-            [_wheel_up()], widget="#list", offset=(5, 5), button=0
-        )
+        await stage.pilot._post_mouse_events([_wheel_up()], widget="#list", offset=(5, 5), button=0)
         await stage.settle()
         assert not stage.app.view.follow
 
@@ -341,8 +339,11 @@ async def test_zoom_shows_one_pane_and_escape_all(console: Opener) -> None:
         await stage.send(*session())
         for key, title in (("1", "1 Requests ─"), ("3", "3 Tool-call"), ("5", "5 Inspector")):
             await stage.press(key, "z")
-            shown = [t for t in ("1 Requests ─", "2 Cache", "3 Tool-call", "4 Events", "5 Insp")
-                     if _has(stage, t)]
+            shown = [
+                t
+                for t in ("1 Requests ─", "2 Cache", "3 Tool-call", "4 Events", "5 Insp")
+                if _has(stage, t)
+            ]
             assert len(shown) == 1 and title.startswith(shown[0][:9])
             await stage.press("escape")
             assert _has(stage, "1 Requests ─") and _has(stage, "4 Events")

@@ -73,10 +73,8 @@ _NAMES = st.sampled_from(["status:", "tool:", "ttft>", "in<=", "!", '"', "out=",
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(_NAMES, st.text("0123456789.kms !\":", max_size=6)), max_size=5))
-def test_inverting_every_term_finds_the_others(
-    store: Store, parts: list[tuple[str, str]]
-) -> None:
+@given(st.lists(st.tuples(_NAMES, st.text('0123456789.kms !":', max_size=6)), max_size=5))
+def test_inverting_every_term_finds_the_others(store: Store, parts: list[tuple[str, str]]) -> None:
     words = " ".join(name + value for name, value in parts)
     matching = parse(words)
     for row in store.rows.values():

@@ -13,8 +13,17 @@ from tui import format as f
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (999, "999"), (1000, "1.0k"), (18_449, "18.4k"), (99_949, "99.9k"),
-     (99_950, "100k"), (999_499, "999k"), (1_420_000, "1.42M"), (12_345_678, "12M")],
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.0k"),
+        (18_449, "18.4k"),
+        (99_949, "99.9k"),
+        (99_950, "100k"),
+        (999_499, "999k"),
+        (1_420_000, "1.42M"),
+        (12_345_678, "12M"),
+    ],
 )
 def test_count(value: int, text: str) -> None:
     assert f.count(value) == text
@@ -28,16 +37,31 @@ def test_count_takes_five_cells_at_most(value: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (2_202_009, "2.1 MB"),
-     (6_871_947_674, "6.4 GB"), (19_327_352_832, "18 GB"), (2 * 1024**4, "2.0 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 KB"),
+        (2_202_009, "2.1 MB"),
+        (6_871_947_674, "6.4 GB"),
+        (19_327_352_832, "18 GB"),
+        (2 * 1024**4, "2.0 TB"),
+    ],
 )
 def test_size(value: int, text: str) -> None:
     assert f.size(value) == text
 
 
 @pytest.mark.parametrize(
-    ("ms", "text"), [(0, "0.00s"), (380, "0.38s"), (12_400, "12.4s"), (185_000, "3m05s"),
-                     (7_620_000, "2h07m"), (99_949, "99.9s"), (99_950, "1m40s")],
+    ("ms", "text"),
+    [
+        (0, "0.00s"),
+        (380, "0.38s"),
+        (12_400, "12.4s"),
+        (185_000, "3m05s"),
+        (7_620_000, "2h07m"),
+        (99_949, "99.9s"),
+        (99_950, "1m40s"),
+    ],
 )
 def test_seconds(ms: float, text: str) -> None:
     assert f.seconds(ms) == text
@@ -51,8 +75,13 @@ def test_percent_says_all_only_for_all() -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("claude-sonnet-4-5-20250929", "sonnet"), ("claude-3-5-haiku-latest", "haiku"),
-     ("mlx-community/Qwen3-4B", "Qwen3-4B"), ("", ""), ("claude-next", "claude-next")],
+    [
+        ("claude-sonnet-4-5-20250929", "sonnet"),
+        ("claude-3-5-haiku-latest", "haiku"),
+        ("mlx-community/Qwen3-4B", "Qwen3-4B"),
+        ("", ""),
+        ("claude-next", "claude-next"),
+    ],
 )
 def test_short_model(name: str, text: str) -> None:
     assert f.short_model(name) == text

@@ -81,7 +81,14 @@ async def engine_failed(stage: Stage) -> None:
 
 
 SCENES: list[Scene] = [
-    loading, ready, streaming, tool_error, filter_open, help_open, model_picker, flush_question,
+    loading,
+    ready,
+    streaming,
+    tool_error,
+    filter_open,
+    help_open,
+    model_picker,
+    flush_question,
     engine_failed,
 ]
 

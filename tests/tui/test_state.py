@@ -45,8 +45,16 @@ def test_glyphs_tell_states_apart() -> None:
     store = _store(*session(), *request("aaaa", NOON, status=499, stop=None))
     marks = {row.id[-4:]: glyph(row)[0] for row in store.rows.values()}
     assert marks == {
-        "a3f1": " ", "a3f2": " ", "a3f3": "!", "a3f4": " ", "a3f5": "!", "a3f6": "x",
-        "a3f7": "x", "a3f8": ">", "a3f9": ".", "aaaa": "-",
+        "a3f1": " ",
+        "a3f2": " ",
+        "a3f3": "!",
+        "a3f4": " ",
+        "a3f5": "!",
+        "a3f6": "x",
+        "a3f7": "x",
+        "a3f8": ">",
+        "a3f9": ".",
+        "aaaa": "-",
     }
 
 
@@ -75,7 +83,9 @@ def test_output_pieces_and_their_calls() -> None:
     )
     row = store.rows[ID]
     assert [(p.kind, p.text) for p in row.pieces] == [
-        ("text", "Hello"), ("tool_use", '{"a"'), ("tool_use", '{"b"'),
+        ("text", "Hello"),
+        ("tool_use", '{"a"'),
+        ("tool_use", '{"b"'),
     ]
     assert [p.call.name for p in row.pieces if p.call] == ["Read", "Edit"]
     assert row.bad_calls == 1

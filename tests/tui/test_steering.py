@@ -26,7 +26,6 @@ def _said(stage: Stage) -> list[str]:
     return [notice.message for notice in stage.app._notifications]
 
 
-
 async def test_flush_asks_once_and_says_what_was_freed(console: Opener) -> None:
     async with console() as stage:
         await stage.send(*session())
@@ -152,9 +151,7 @@ async def test_ctrl_q_and_ctrl_c_quit_without_asking(console: Opener, key: str) 
 async def test_leaving_an_attached_console_asks_nothing(console: Opener) -> None:
     source = FakeSource()
     source.attached = True
-    source.fake.recorded = tuple(
-        e.record for e in request("0001", NOON) if hasattr(e, "record")
-    )
+    source.fake.recorded = tuple(e.record for e in request("0001", NOON) if hasattr(e, "record"))
     async with console(source=source) as stage:
         assert _has(stage, "0001")
         await stage.send(*session())

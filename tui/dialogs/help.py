@@ -60,9 +60,7 @@ class Help(ModalScreen[None]):
             ]
         lines += [Line(), line((" In the filter", "strong"))]
         for text, meaning in _FILTER:
-            lines.append(
-                line((f"   {text:<{_KEY_WIDTH}}", "accent"), meaning, hang=_KEY_WIDTH + 3)
-            )
+            lines.append(line((f"   {text:<{_KEY_WIDTH}}", "accent"), meaning, hang=_KEY_WIDTH + 3))
         return lines
 
     def action_close(self) -> None:

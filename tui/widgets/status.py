@@ -169,7 +169,11 @@ class Banner(Row):
             why = f.one_line(engine.detail) or "no reason was given"
             self.show(
                 Content.assemble(
-                    (" x The engine failed. ", "bold"), ("R", "bold underline"),
-                    " starts it again, ", ("m", "bold underline"), " picks another model.  ", why,
+                    (" x The engine failed. ", "bold"),
+                    ("R", "bold underline"),
+                    " starts it again, ",
+                    ("m", "bold underline"),
+                    " picks another model.  ",
+                    why,
                 )
             )

@@ -1,0 +1,65 @@
+"""The bus: order, bounds, and what is never dropped."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyclaude.events import (
+    Bus,
+    EngineState,
+    Event,
+    FirstToken,
+    PrefillProgress,
+    RequestAdmitted,
+    RequestFinished,
+    SystemEvent,
+    TierStats,
+    ToolCallSeen,
+    Vitals,
+    from_json,
+    to_json,
+)
+from anyclaude.types import RequestRecord, ToolCallRecord
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 10))
+def test_only_droppable_events_make_room(droppable: list[bool], limit: int) -> None:
+    bus = Bus()
+    heard = bus.subscribe(limit)
+    events: list[Event] = [
+        PrefillProgress(str(i), i, 99) if drop else FirstToken(str(i), float(i))
+        for i, drop in enumerate(droppable)
+    ]
+    for event in events:
+        bus.publish(event)
+    kept = heard.drain()
+    assert [e for e in kept if not e.droppable] == [e for e in events if not e.droppable]
+    lifecycle = sum(not e.droppable for e in events)
+    assert len(kept) <= max(limit, lifecycle)
+    assert heard.dropped == len(events) - len(kept)
+    positions = [events.index(e) for e in kept]
+    assert positions == sorted(positions)
+
+
+async def test_iteration_ends_with_the_subscription() -> None:
+    bus = Bus()
+    heard = bus.subscribe()
+    bus.publish(EngineState("ready", "m"))
+    heard.close()
+    bus.publish(EngineState("failed", "m"))
+    assert [e.phase async for e in heard if isinstance(e, EngineState)] == ["ready"]
+    assert bus.engine_state.phase == "failed"
+
+
+def test_events_survive_json() -> None:
+    call = ToolCallRecord("r", "t", "Bash", "failed", ("no command",), "{}", "{}")
+    events: list[Event] = [
+        RequestAdmitted("r", "mlx", "m", "why", 9, 3, "kv", "none", (("billing_line", 1),), "put_back"),
+        ToolCallSeen(1.0, call),
+        RequestFinished(RequestRecord("r", 1.0)),
+        SystemEvent(1.0, "info", "flush", "kv"),
+        Vitals(1.0, 0, 0, 0.0, 0.0, None, None, 1, 2, 3, 0.5, 0.1, (TierStats("kv", True),)),
+    ]  # fmt: skip
+    assert [from_json(to_json(event)) for event in events] == events
+    assert from_json({"type": "FromTheFuture"}) is None
