@@ -55,11 +55,11 @@ async def test_iteration_ends_with_the_subscription() -> None:
 def test_events_survive_json() -> None:
     call = ToolCallRecord("r", "t", "Bash", "failed", ("no command",), "{}", "{}")
     events: list[Event] = [
-        RequestAdmitted("r", "mlx", "m", "why", 9, 3, "kv", "none", (("billing_line", 1),), "put_back"),
+        RequestAdmitted("r", "mlx", "m", "why", 9, 3, "kv", "none", (("billing_line", 1),), "echo"),
         ToolCallSeen(1.0, call),
         RequestFinished(RequestRecord("r", 1.0)),
         SystemEvent(1.0, "info", "flush", "kv"),
         Vitals(1.0, 0, 0, 0.0, 0.0, None, None, 1, 2, 3, 0.5, 0.1, (TierStats("kv", True),)),
-    ]  # fmt: skip
+    ]
     assert [from_json(to_json(event)) for event in events] == events
     assert from_json({"type": "FromTheFuture"}) is None

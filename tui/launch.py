@@ -48,12 +48,10 @@ class LocalLaunch:
         runtime = self._runtime = make(self._settings)
         found(LocalSource(runtime))
         await runtime.start()
-        # Full collections would walk every imported module again and again: 60 ms each, measured.
 
     async def stop(self) -> None:
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
-            # What stays frozen is reported as leaked by DuckDB's bindings when Python exits.
             await asyncio.wait_for(runtime.stop(), STOP_BOUND_S)
 
 
