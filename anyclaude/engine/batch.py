@@ -1,8 +1,8 @@
 """The one place that talks to mlx-lm's ``BatchGenerator``.
 
 Its argument names changed in 0.31, 0.32.0 and 0.32.2, it copies caches on the way in and out,
-and a short remainder next to a long chunk is padded to the chunk. So: one leased prompt, or a
-group of cold ones of like length, prefills at a time; the others wait here, in order.
+and a short remainder next to a long chunk is padded to the chunk. So: one prompt, or a group of
+like length, prefills at a time; the others wait here, in order.
 
 Everything runs on the MLX thread.
 """
@@ -173,6 +173,8 @@ class Batch:
         if self._prefilling or not self._waiting:
             return
         group = self._next_group()
+        if not group:
+            return
         try:
             self._insert(group)
         except Exception:
@@ -185,11 +187,12 @@ class Batch:
             for job in group
         ]
         rests = [list(row.job.tokens[row.job.lease.length :]) for row in rows]
+        leased = any(row.job.lease.length for row in rows)
         uids = self._generator.insert(
             rests,
             max_tokens=[row.job.max_tokens for row in rows],
             caches=[
-                caches_for(self._model, row.job.lease, len(rest) + DECODE_ROOM)
+                caches_for(self._model, row.job.lease, len(rest) + DECODE_ROOM, leased=leased)
                 for row, rest in zip(rows, rests, strict=True)
             ],
             all_tokens=[list(row.job.tokens[: row.job.lease.length]) for row in rows],
@@ -202,16 +205,11 @@ class Batch:
             self._prefilling.add(uid)
 
     def _next_group(self) -> list[Job]:
-        """The first waiting job, and with a cold one its cold neighbours of like length."""
-        room = self._max_running - len(self._rows)
-        if room <= 0:
-            return []
-        first = self._refresh(self._waiting.popleft())
-        group = [first]
-        while not first.lease.length and self._waiting and len(group) < room:
-            other = self._waiting[0] = self._refresh(self._waiting[0])
-            short, long = sorted((len(first.tokens), len(other.tokens)))
-            if other.lease.length or long > 2 * short:
+        """The first waiting job, and those next to it that pad it little."""
+        group: list[Job] = []
+        while self._waiting and len(group) + len(self._rows) < self._max_running:
+            job = self._waiting[0] = self._refresh(self._waiting[0])
+            if group and not _alike([*group, job]):
                 break
             group.append(self._waiting.popleft())
         return group
@@ -226,6 +224,8 @@ class Batch:
             tokens += done - row.prefilled
             row.prefilled = done
             rows.append(row)
+            if prompt.end_of_prompt:
+                self._prefilling.discard(prompt.uid)
         return rows, tokens
 
     def _take(self, row: Row, response: BatchGenerator.Response) -> Ended | None:
@@ -280,3 +280,22 @@ class Batch:
     def _forget(self, row: Row) -> None:
         self._rows.pop(row.uid, None)
         self._prefilling.discard(row.uid)
+
+
+def _alike(jobs: Sequence[Job]) -> bool:
+    """Whether the jobs' prompts can share padded steps without much waste.
+
+    Rows are padded to the longest, both in what the cache gives and in what is to be computed.
+    States that can't be cut (snapshots) have no such padding and stay alone.
+    """
+    if any(job.lease.snapshot is not None for job in jobs):
+        return False
+    held = [job.lease.length for job in jobs]
+    rests = [len(job.tokens) - job.lease.length for job in jobs]
+    return _waste(held) <= max(512, sum(held) // 2) and (
+        max(rests) <= 64 or _waste(rests) <= sum(rests) // 2
+    )
+
+
+def _waste(lengths: Sequence[int]) -> int:
+    return len(lengths) * max(lengths) - sum(lengths)

@@ -101,7 +101,7 @@ class LeasedKV:
         """One batch of the rows, padded on the left to the longest."""
         length = max(c.offset for c in caches)
         padding = [length - c.offset for c in caches]
-        key, value = caches[0].pieces[0]
+        key, value = next(c.pieces[0] for c in caches if c.pieces)
         step = BatchKVCache.step
         width = -(-(length + max(c.room for c in caches)) // step) * step
         keys = mx.zeros((len(caches), key.shape[1], width, key.shape[3]), key.dtype)
@@ -119,13 +119,17 @@ class LeasedKV:
         return batch
 
 
-def caches_for(model: nn.Module, lease: Lease[StoredKV], room: int) -> list[object]:
+def caches_for(
+    model: nn.Module, lease: Lease[StoredKV], room: int, *, leased: bool
+) -> list[object]:
     """Per-layer caches that hold the lease's tokens, ready for ``BatchGenerator``.
 
-    ``room`` is how many more tokens the buffers should have place for at once.
+    ``room`` is how many more tokens the buffers should have place for at once. ``leased`` says
+    that some row of the same batch reuses something, so that all need the same kind of cache.
     """
     if lease.length == 0:
-        return list(make_prompt_cache(model))
+        empty = list(make_prompt_cache(model))
+        return [LeasedKV([], 0, room) for _ in empty] if leased else empty
     if lease.snapshot is not None:
         return [copy.deepcopy(cache) for cache in lease.snapshot.state]
     parts = lease.parts()

@@ -176,7 +176,9 @@ class SegmentStream:
             self._buffer = ""
             return False
         held = _partial(self._buffer, self._start)
-        body = self._buffer[: len(self._buffer) - held].rstrip()
+        body = self._buffer[: len(self._buffer) - held]
+        if self._start:
+            body = body.rstrip()  # It may turn out to stand before a call.
         self._say(out, body)
         self._buffer = self._buffer[len(body) :]
         return False

@@ -253,7 +253,7 @@ async def test_a_top_k_beyond_the_vocabulary_harms_nobody(start_rig: StartRig) -
 async def test_a_request_that_cannot_be_inserted_is_answered(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no room")
 
     with monkeypatch.context() as patched:
