@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
-from anyclaude.types import RequestRecord, ToolCallRecord
+from anyclaude.types import PrefixBreak, PrefixMiss, RequestRecord, ToolCallRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class RequestAdmitted:
     """A backend took it: the prompt's true size and what of it is already in a cache.
 
     ``canonical`` has the rules that changed the request, with the number of places; ``echo`` is
-    what became of the newest assistant message: put_back, changed, unknown, or empty.
+    what became of the newest assistant message: put_back, changed, unknown, or empty. ``miss``
+    says what the cause cost, ``from_disk`` how many of the cached tokens were loaded.
     """
 
     droppable: ClassVar[bool] = False
@@ -50,6 +51,8 @@ class RequestAdmitted:
     break_cause: str
     canonical: tuple[tuple[str, int], ...] = ()
     echo: str = ""
+    miss: PrefixMiss = field(default_factory=PrefixMiss)
+    from_disk: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,17 @@ class RequestFinished:
 
 
 SystemKind: TypeAlias = Literal[
-    "error", "flush", "reset", "model", "memory", "canonical", "echo", "input", "log", "server"
+    "error",
+    "flush",
+    "reset",
+    "model",
+    "memory",
+    "cache",
+    "canonical",
+    "echo",
+    "input",
+    "log",
+    "server",
 ]
 
 
@@ -216,6 +229,8 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
     elif cls is RequestAdmitted:
         rules = cast("list[tuple[str, int]]", values.get("canonical", []))
         values["canonical"] = tuple((rule, count) for rule, count in rules)
+        miss = cast("dict[str, Any]", values.get("miss", {}))
+        values["miss"] = PrefixMiss(**{**miss, "cause": PrefixBreak(values["break_cause"])})
     elif cls is RequestFinished:
         values["record"] = RequestRecord(**cast("dict[str, Any]", values["record"]))
     elif cls is Vitals:

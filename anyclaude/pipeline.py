@@ -196,9 +196,11 @@ class Pipeline:
                 admission.usage.prompt_tokens,
                 admission.usage.cache_read_tokens,
                 admission.tier,
-                admission.break_cause,
+                admission.miss.cause.value,
                 canonical.applied,
                 job.echo_fate or "",
+                admission.miss,
+                admission.from_disk,
             )
         )
 

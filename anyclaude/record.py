@@ -48,7 +48,7 @@ class Recorder:
         self._record = replace(self._record, **facts)
 
     def admitted(self, admission: Admission, reason: str) -> None:
-        usage = admission.usage
+        usage, miss = admission.usage, admission.miss
         self._record = replace(
             self._record,
             backend=admission.backend,
@@ -62,8 +62,15 @@ class Recorder:
             tokens_reused=usage.cache_read_tokens,
             cache_level="L1" if usage.cache_read_tokens else "MISS",
             cache_tier=admission.tier,
-            prefix_break_at=admission.break_at,
-            prefix_break_cause=admission.break_cause,
+            prefix_break_at=miss.at,
+            prefix_break_cause=miss.cause.value,
+            prefix_break_message=miss.message,
+            prefix_break_before=miss.before or None,
+            prefix_break_after=miss.after or None,
+            tokens_from_disk=admission.from_disk,
+            tokens_lost=miss.tokens_lost,
+            prefix_lost_ms=miss.seconds_lost * 1000,
+            system_id=admission.system_id,
         )
 
     def first_token(self) -> bool:
@@ -75,7 +82,7 @@ class Recorder:
 
     def finished(self, finish: Finish, stop_reason: str) -> RequestRecord:
         """The row of an answer that came to its end."""
-        usage = finish.usage
+        usage, tier = finish.usage, self._record.cache_tier
         steps = usage.output_tokens - 1
         return self._ended(
             replace(
@@ -88,7 +95,7 @@ class Recorder:
                 cache_creation_tokens=usage.cache_creation_tokens,
                 tokens_reused=usage.cache_read_tokens,
                 cache_level="L1" if usage.cache_read_tokens else "MISS",
-                cache_tier=Tier.KV.value if usage.cache_read_tokens else None,
+                cache_tier=tier or Tier.KV.value if usage.cache_read_tokens else None,
                 kv_bytes=finish.kv_bytes,
                 time_saved_ms=finish.time_saved_ms,
                 queue_ms=finish.queue_ms,

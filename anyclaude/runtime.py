@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from anyclaude.config.advice import kv_budget
 from anyclaude.config.files import ensure_data_dir
 from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
@@ -35,6 +36,7 @@ from anyclaude.traces import FileThread, Folder, StreamLog, Traces
 from anyclaude.types import Sampling
 
 if TYPE_CHECKING:
+    from anyclaude.caches.kv.disk import DiskTier
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
     from anyclaude.logs.log import RequestLog
@@ -47,7 +49,6 @@ log = logging.getLogger(__name__)
 VITALS_SECONDS = 1.0
 SETTLE_SECONDS = 0.7
 SERVE_SECONDS = 0.7
-MEMORY_SHARE = 4  # The KV budget is a quarter of the machine unless the configuration says.
 
 
 class Runtime:
@@ -140,7 +141,9 @@ class Runtime:
     async def _start_engine(self) -> Engine:
         await asyncio.get_running_loop().run_in_executor(None, _import_engine)
         from anyclaude.engine.engine import Engine, EngineOptions
-        from anyclaude.engine.worker import Limits
+        from anyclaude.engine.memory_policy import ResetRules
+        from anyclaude.engine.serving import Limits
+        from anyclaude.engine.worker import MemoryOptions
         from anyclaude.loading import default_loader
 
         performance, model = self.settings.performance, self.settings.model
@@ -149,24 +152,46 @@ class Runtime:
                 prefill_chunk=performance.prefill_chunk,
                 stream_chunk=performance.stream_chunk_size,
                 max_running=performance.max_running,
-                cache_bytes=self._cache_bytes(),
+                cache_bytes=kv_budget(self.settings.cache.memory_gb, psutil.virtual_memory().total),
                 cache_enabled=self.settings.cache.l1,
+                kv_bits=self.settings.cache.kv_bits,
+                pin_main=self.settings.cache.pin_main,
+                warm_up=self.settings.cache.warm_up,
             ),
             max_waiting=performance.max_waiting,
             context_limit=model.context_limit,
             sampling=Sampling(model.temperature, model.top_p, model.top_k),
             max_output_tokens=model.max_output_tokens,
             switched_off=self.settings.switched_off,
+            memory=MemoryOptions(
+                self.settings.memory,
+                ResetRules(
+                    self.settings.cache.reset_after_requests,
+                    self.settings.cache.reset_over_tokens,
+                ),
+            ),
         )
         loader = self._loader or default_loader(self.settings.data_dir)
-        engine = Engine(loader, options, self.bus, wall=self._wall)
+        engine = Engine(loader, options, self.bus, disk=self._open_disk(), wall=self._wall)
         engine.start()
         self._parts.push_async_callback(engine.stop)
         return engine
 
-    def _cache_bytes(self) -> int:
-        wanted = self.settings.cache.memory_gb
-        return int(wanted * 2**30) if wanted else psutil.virtual_memory().total // MEMORY_SHARE
+    def _open_disk(self) -> DiskTier | None:
+        from anyclaude.caches.kv.disk import DiskLimits, DiskTier
+
+        cache, loop = self.settings.cache, asyncio.get_running_loop()
+        if not (cache.l1 and cache.l3):
+            return None
+        limits = DiskLimits(int(cache.disk_gb * 10**9), int(cache.disk_writes_gb_per_day * 10**9))
+        tier = DiskTier(
+            self.settings.data_dir / "kv",
+            limits,
+            lambda event: _post(loop, self.bus, event),
+            wall=self._wall,
+        )
+        self._parts.push_async_callback(asyncio.to_thread, tier.close)
+        return tier
 
     def _traces(self) -> Traces | None:
         if not self.settings.log.traces:
@@ -318,6 +343,12 @@ class Runtime:
         while True:
             await asyncio.sleep(VITALS_SECONDS)
             self.bus.publish(steering.measure())
+
+
+def _post(loop: asyncio.AbstractEventLoop, bus: Bus, event: SystemEvent) -> None:
+    """Publishes from another thread; at the very end nobody listens any more."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(bus.publish, event)
 
 
 def _import_engine() -> None:

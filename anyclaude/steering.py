@@ -142,13 +142,24 @@ class Steering:
     # ------------------------------------------------------------------------------- steering
 
     async def flush(self, tier: str | None = None) -> tuple[Flushed, ...]:
-        if tier not in (None, Tier.KV):
+        tiers = (Tier.KV, Tier.KV_DISK)
+        if tier is not None and tier not in tiers:
             raise InvalidRequest(
-                f"there is no tier {tier!r} here; the tiers are: {Tier.KV}", field="tier"
+                f"there is no tier {tier!r} here; the tiers are: {', '.join(tiers)}", field="tier"
             )
-        freed = await self._parts.engine.flush()
-        self._event("flush", f"kv: {freed.entries} entries, {freed.nbytes / 2**20:.0f} MiB freed")
-        return (Flushed(Tier.KV, freed.entries, freed.nbytes),)
+        flushed: list[Flushed] = []
+        engine = self._parts.engine
+        if tier != Tier.KV_DISK:
+            freed = await engine.flush()
+            flushed.append(Flushed(Tier.KV, freed.entries, freed.nbytes))
+        if tier != Tier.KV:
+            deleted = await engine.flush_disk()
+            flushed.append(Flushed(Tier.KV_DISK, deleted.entries, deleted.nbytes))
+        for item in flushed:
+            self._event(
+                "flush", f"{item.tier}: {item.entries} entries, {item.bytes / 2**20:.0f} MiB freed"
+            )
+        return tuple(flushed)
 
     async def cancel(self, request_id: str) -> bool:
         return await self._parts.pipeline.cancel(request_id)

@@ -212,17 +212,49 @@ class Tier(enum.StrEnum):
 
 
 class PrefixBreak(enum.StrEnum):
-    """Why a prompt could not extend what was cached (``prefix_break_cause``)."""
+    """Why a prompt could not extend what was cached (``prefix_break_cause``).
+
+    First prompts are ``COLD`` while the cache holds nothing at all, else ``NEW_SESSION``.
+    ``FLUSHED`` and ``EVICTED`` say that the prompt was fine and the cache was not: emptied on
+    purpose, or short of memory. The rest name what changed in the prompt.
+    """
 
     NONE = "none"
     COLD = "cold"
     NEW_SESSION = "new_session"
+    OTHER_MODEL = "other_model"
     SYSTEM_CHANGED = "system_changed"
+    TOOLS_CHANGED = "tools_changed"
+    BILLING_LINE = "billing_line"
+    BUDGET_MARKER = "budget_marker"
+    SYSTEM_MOVED = "system_moved"
+    THINKING_DROPPED = "thinking_dropped"
     HISTORY_CHANGED = "history_changed"
     COMPACTION = "compaction"
     ECHO_CHANGED = "echo_changed"
     EVICTED = "evicted"
     FLUSHED = "flushed"
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixMiss:
+    """What of a prompt had been computed before and was not in the cache, and why.
+
+    ``at`` is the first token that differs from the conversation's last prompt, or the first
+    that the cache doesn't hold when there is no such difference (``None``: the prompt only goes
+    on), and ``message`` the request's message that holds it (-1: the system prompt or the
+    tools). ``before`` and ``after`` are the texts around a difference, then and now.
+    ``tokens_lost`` had been computed and must be again; ``seconds_lost`` is what that takes at
+    the measured prefill speed, 0 while none was measured.
+    """
+
+    cause: PrefixBreak = PrefixBreak.NONE
+    at: int | None = None
+    message: int | None = None
+    before: str = ""
+    after: str = ""
+    tokens_lost: int = 0
+    seconds_lost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,18 +311,23 @@ class ThinkingMarkers:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What is known before the first byte is sent: true prompt size and live prefix match."""
+    """What is known before the first byte is sent: true prompt size and live prefix match.
+
+    ``from_disk`` of the cached tokens were loaded for this request. ``system_id`` is a short
+    hash that requests with the same system prompt and tools have in common.
+    """
 
     backend: str
     model: str
     usage: Usage
     tier: Tier | None
-    break_cause: PrefixBreak = PrefixBreak.NONE
-    break_at: int | None = None
+    miss: PrefixMiss = PrefixMiss()
+    from_disk: int = 0
     dialect: ToolDialect | None = None
     thinking: ThinkingMarkers | None = None
     rendered_prompt: str = ""
     system_tokens: int = 0
+    system_id: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -454,6 +491,13 @@ class RequestRecord:
     retries: int = 0
     prefix_break_at: int | None = None
     prefix_break_cause: str | None = None
+    tokens_from_disk: int = 0
+    tokens_lost: int = 0
+    prefix_lost_ms: float = 0.0
+    prefix_break_message: int | None = None
+    prefix_break_before: str | None = None
+    prefix_break_after: str | None = None
+    system_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ import anthropic
 import httpx
 import pytest
 
+from anyclaude.bench.grammar import check_sse
 from anyclaude.config.settings import ServerSettings, Settings
 from anyclaude.config.state import read_state
 from anyclaude.errors import UsageError
 from anyclaude.runtime import Runtime
-from tests.grammar import check_sse
 
 pytestmark = pytest.mark.model
 

@@ -20,7 +20,7 @@ from anyclaude.events import (
     from_json,
     to_json,
 )
-from anyclaude.types import RequestRecord, ToolCallRecord
+from anyclaude.types import PrefixBreak, PrefixMiss, RequestRecord, ToolCallRecord
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 10))
@@ -56,6 +56,18 @@ def test_events_survive_json() -> None:
     call = ToolCallRecord("r", "t", "Bash", "failed", ("no command",), "{}", "{}")
     events: list[Event] = [
         RequestAdmitted("r", "mlx", "m", "why", 9, 3, "kv", "none", (("billing_line", 1),), "echo"),
+        RequestAdmitted(
+            "r",
+            "mlx",
+            "m",
+            "why",
+            9,
+            3,
+            "kv-disk",
+            "tools_changed",
+            miss=PrefixMiss(PrefixBreak.TOOLS_CHANGED, 4, -1, "before", "after", 5, 0.5),
+            from_disk=2,
+        ),
         ToolCallSeen(1.0, call),
         RequestFinished(RequestRecord("r", 1.0)),
         SystemEvent(1.0, "info", "flush", "kv"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from anyclaude.errors import ApiError, EngineFailed, Overloaded
-from anyclaude.events import Bus, RequestFinished, ToolCallSeen
+from anyclaude.events import Bus, RequestAdmitted, RequestFinished, ToolCallSeen
 from anyclaude.exchange import ExchangeOptions, StreamSink
 from anyclaude.keepalive import KeepAliveTimes
 from anyclaude.ledger import Ledger, TraceSink
@@ -38,12 +38,15 @@ from anyclaude.types import (
     Message,
     MessagesRequest,
     Prefill,
+    PrefixBreak,
+    PrefixMiss,
     RequestDetail,
     RequestRecord,
     StoredMessage,
     TextBlock,
     Thinking,
     ThinkingMarkers,
+    Tier,
     ToolCallRecord,
     ToolDefinition,
     Usage,
@@ -214,6 +217,31 @@ async def test_text_becomes_one_block_and_one_row(build: Callable[..., Rig]) -> 
     assert row.cache_level == "L1"
     assert row.tokens_per_second == pytest.approx(20.0)
     assert [m.role for m in rig.sink.messages] == ["user", "assistant"]
+
+
+async def test_what_was_missed_is_in_the_row_and_on_the_bus(build: Callable[..., Rig]) -> None:
+    miss = PrefixMiss(PrefixBreak.TOOLS_CHANGED, 4, -1, "then", "now", 900, 1.5)
+    admission = replace(
+        ADMISSION, tier=Tier.KV_DISK, miss=miss, from_disk=15, system_tokens=30, system_id="abcd"
+    )
+    rig = build(Delta("ok", 1), done(), admission=admission)
+    heard = rig.bus.subscribe()
+    await run(rig, request("hi"))
+    (row,) = rig.sink.rows
+    assert (row.prefix_break_cause, row.prefix_break_at) == ("tools_changed", 4)
+    assert (row.prefix_break_message, row.tokens_lost, row.prefix_lost_ms) == (-1, 900, 1500.0)
+    assert (row.prefix_break_before, row.prefix_break_after) == ("then", "now")
+    assert (row.cache_tier, row.tokens_from_disk, row.system_id) == ("kv-disk", 15, "abcd")
+    (admitted,) = (e for e in heard.drain() if isinstance(e, RequestAdmitted))
+    assert (admitted.break_cause, admitted.miss, admitted.from_disk) == ("tools_changed", miss, 15)
+
+
+async def test_what_was_reused_after_all_has_a_tier(build: Callable[..., Rig]) -> None:
+    for read, tier in ((20, "kv"), (0, None)):
+        finish = replace(done(), usage=Usage(35 - read, read, 0, 3))
+        rig = build(Delta("ok", 1), finish)
+        await run(rig, request("hi"))
+        assert rig.sink.rows[0].cache_tier == tier
 
 
 async def test_calls_text_and_thinking_keep_their_order(build: Callable[..., Rig]) -> None:

@@ -28,6 +28,7 @@ from tui.dialogs.models import ModelPicker
 from tui.keys import sections
 from tui.launch import Launch, explain
 from tui.lines import Line, line
+from tui.misses import HEADS_SQL, KEEP_HEADS, heads_of
 from tui.panels import Welcome
 from tui.screen import MainScreen
 from tui.source import Source
@@ -38,6 +39,7 @@ from tui.widgets.side import ErrorsPane
 
 TICK_S = 0.1
 SEED_ROWS = 200
+HEADS_S = 15.0
 DEFAULT_THEME = "anyclaude-dark"
 
 
@@ -98,6 +100,7 @@ class Console(App[None], inherit_bindings=False):
         self._seen_revision = -1
         self._advice: tuple[str, ...] = ()
         self._detail_wanted: tuple[str, bool] | None = None
+        self._heads_asked = (0, float("-inf"))
         self._exit_code = 0
         self.problem = ""
 
@@ -149,6 +152,7 @@ class Console(App[None], inherit_bindings=False):
         for event in events:
             self.store.apply(event, now)
         self._toast([e for e in events if isinstance(e, SystemEvent) and e.level == "error"])
+        self._want_heads(now)
         changes = self.store.take_changes()
         if self._seen_revision == self.store.revision and not changes and not self.store.active:
             self._welcome()
@@ -205,6 +209,21 @@ class Console(App[None], inherit_bindings=False):
         else:
             self.main.inspector.set_detail(detail)
         self.main.sync_inspector()
+
+    def _want_heads(self, now: float) -> None:
+        """Asks the log for its figures per system prompt, now and then while there are new."""
+        finished, asked_at = self._heads_asked
+        if self._source is None or not self._started:
+            return
+        if self.store.finished_total != finished and not 0 <= now - asked_at < HEADS_S:
+            self._heads_asked = (self.store.finished_total, now)
+            self.run_worker(self._fetch_heads(self._source), group="heads", exclusive=True)
+
+    async def _fetch_heads(self, source: Source) -> None:
+        # A server that can't say, since it is older or its log is closed, leaves them as they are.
+        with suppress(AnyclaudeError):
+            self.store.heads = heads_of(await source.control.sql(HEADS_SQL, KEEP_HEADS))
+            self.store.revision += 1
 
     def _toast(self, errors: list[SystemEvent]) -> None:
         """The last error of a batch; how many more there were is in the events pane."""

@@ -1,9 +1,9 @@
 """The filter language of the request list.
 
 Words match anywhere in a request's fields. ``status: model: tool: cache: role: id:`` look at
-one field, ``ttft>1 in>20k out<100 tps<20 time>5`` compare a figure, a leading ``!`` inverts a
-term, quotes keep a phrase together, and all terms must hold. Text that is half typed is never
-an error: a term that can't be used is left out and named in ``problem``.
+one field, ``ttft>1 in>20k out<100 lost>500 tps<20 time>5`` compare a figure, a leading ``!``
+inverts a term, quotes keep a phrase together, and all terms must hold. Text that is half typed
+is never an error: a term that can't be used is left out and named in ``problem``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _cache_text(row: RequestRow) -> str:
     if row.prompt_tokens is None:
         return ""
     hit = "hit" if row.cache_read_tokens else "miss"
-    return f"{hit} {row.cache_tier or ''} {row.break_cause}"
+    return f"{hit} {row.cache_tier or ''} {row.miss.cause}"
 
 
 def _tool_text(row: RequestRow) -> str:
@@ -69,6 +69,7 @@ _FIGURES: dict[str, Callable[[RequestRow], float | None]] = {
     "ttft": lambda r: None if r.ttft_ms is None else r.ttft_ms / 1000,
     "in": lambda r: r.prompt_tokens,
     "out": lambda r: r.output_tokens,
+    "lost": lambda r: r.miss.tokens if r.prompt_tokens is not None else None,
     "tps": lambda r: r.record.tokens_per_second if r.record else None,
     "time": _time,
 }

@@ -27,6 +27,7 @@ from anyclaude.events import (
     Vitals,
 )
 from anyclaude.types import RequestRecord, ToolCallRecord
+from tui.misses import Miss, SystemPrompt, miss_of_admission, miss_of_record
 
 KEEP_ROWS = 5_000
 KEEP_OUTPUTS = 200
@@ -78,7 +79,8 @@ class RequestRow:
     prompt_tokens: int | None = None
     cache_read_tokens: int = 0
     cache_tier: str | None = None
-    break_cause: str = ""
+    from_disk: int = 0
+    miss: Miss = field(default_factory=Miss)
     prefill_done: int = 0
     ttft_ms: float | None = None
     first_token_at: float | None = None
@@ -160,7 +162,9 @@ class Store:
         self.reuse_history: deque[float] = deque(maxlen=SPARK_POINTS)
         self.events: deque[SystemEvent] = deque(maxlen=KEEP_EVENTS)
         self.tool_errors: deque[ToolError] = deque(maxlen=KEEP_EVENTS)
+        self.heads: tuple[SystemPrompt, ...] = ()
         self.requests_total = 0
+        self.finished_total = 0
         self.tool_calls_total = 0
         self.tool_calls_bad = 0
         self.revision = 0
@@ -233,7 +237,8 @@ class Store:
                 row.route_reason = event.route_reason
                 row.prompt_tokens = event.prompt_tokens
                 row.cache_read_tokens = event.cache_read_tokens
-                row.cache_tier, row.break_cause = event.cache_tier, event.break_cause
+                row.cache_tier, row.from_disk = event.cache_tier, event.from_disk
+                row.miss = miss_of_admission(event)
                 row.prefill_done = event.cache_read_tokens
                 if event.prompt_tokens:
                     self.reuse_history.append(event.cache_read_tokens / event.prompt_tokens)
@@ -275,13 +280,15 @@ class Store:
             row.prompt_tokens = prompt or row.prompt_tokens
         row.cache_read_tokens = record.cache_read_tokens
         row.cache_tier = record.cache_tier
-        row.break_cause = record.prefix_break_cause or row.break_cause
+        row.from_disk = record.tokens_from_disk
+        row.miss = miss_of_record(record, row.miss)
         row.ttft_ms = record.ttft_ms
         row.output_tokens = record.output_tokens
         if record.status == 499:
             row.phase = Phase.CANCELLED
         else:
             row.phase = Phase.DONE if record.status < 400 else Phase.FAILED
+        self.finished_total += 1
         self._active.pop(row.id, None)
         self._touch(row)
         self._with_output.append(row.id)

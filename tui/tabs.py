@@ -14,6 +14,7 @@ from anyclaude.types import JsonValue, RequestDetail, ToolCallRecord
 from tui import format as f
 from tui.columns import Moment, status
 from tui.lines import Line, Span, Tone, line, paragraphs
+from tui.misses import miss_lines, read_lines
 from tui.state import Piece, RequestRow
 
 TABS = ("Overview", "Prompt", "Output", "Timing", "Raw")
@@ -90,15 +91,8 @@ def _usage(row: RequestRow) -> list[Line]:
     lines = [_field("prompt", f"{row.prompt_tokens:,} tokens, {new:,} of them new")]
     if row.role == "count":
         return lines
-    if row.cache_read_tokens:
-        share = f.percent(row.cache_read_tokens, row.prompt_tokens)
-        read = f"{row.cache_read_tokens:,} tokens read from {row.cache_tier or 'kv'} ({share})"
-        lines.append(_field("cache", (read, "ok")))
-    if row.break_cause and row.break_cause != "none":
-        at = row.record.prefix_break_at if row.record else None
-        where = f" at token {at:,}" if at is not None else ""
-        lines.append(_field("prefix", (f"{row.break_cause.replace('_', ' ')}{where}", "warn")))
-    return lines
+    lines += read_lines(row.cache_read_tokens, row.from_disk, row.prompt_tokens)
+    return [*lines, *miss_lines(row.miss)]
 
 
 def _answer(subject: Subject) -> list[Line]:

@@ -57,6 +57,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         ("memory", _memory),
         ("blas", _blas),
         ("model", _model),
+        ("fit", _fit),
         ("port", _port),
         ("data", _data),
         ("client", _client),
@@ -83,10 +84,27 @@ def _machine(settings: Settings) -> Check:
 
 def _memory(settings: Settings) -> Check:
     here = advice.this_machine()
-    found = f"{here.memory_bytes / advice.GIB:.0f} GB"
+    origin = "memory.limit_gb" if settings.memory.limit_gb else "from the machine"
+    found = (
+        f"{here.memory_bytes / advice.GIB:.0f} GB, the process may take"
+        f" {_limit(settings) / advice.GIB:.1f} GB ({origin})"
+    )
     if here.metal and not advice.recommend(here):
         return Check("memory", "warn", found, "too little for a coding model beside the embedded")
     return Check("memory", "ok", found)
+
+
+def _limit(settings: Settings) -> int:
+    """Bytes that the running process would keep to."""
+    from anyclaude.engine.footprint import probe
+    from anyclaude.engine.memory_policy import memory_limits
+
+    working_set = 0
+    if advice.this_machine().metal:
+        from anyclaude.engine.memory_actions import working_set as advised
+
+        working_set = advised()
+    return memory_limits(settings.memory, probe()().total, working_set).footprint
 
 
 def _blas(settings: Settings) -> Check:
@@ -114,6 +132,17 @@ def _model(settings: Settings) -> Check:
         return Check("model", "ok", f"{name} in {catalog.resolve(name)}")
     except AnyclaudeError as error:
         return Check("model", "fail", str(error), f"'anyclaude models pull {name}' gets it")
+
+
+def _fit(settings: Settings) -> Check:
+    """Whether the model, one full window and the prefix cache go into the memory together."""
+    from anyclaude.cli.fit import advise, judge
+
+    judged = judge(settings, _limit(settings))
+    if isinstance(judged, str):
+        return Check("fit", "ok", judged)
+    fix = advise(judged)
+    return Check("fit", "warn" if fix else "ok", judged.text, fix)
 
 
 def _port(settings: Settings) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from anyclaude.cli.bench import bench
 from anyclaude.cli.cache import cache
 from anyclaude.cli.config import config
 from anyclaude.cli.doctor import doctor
@@ -11,6 +12,7 @@ from anyclaude.cli.env import env
 from anyclaude.cli.errors import Program
 from anyclaude.cli.logs import logs
 from anyclaude.cli.models import models
+from anyclaude.cli.replay import replay
 from anyclaude.cli.run import run
 from anyclaude.cli.serve import serve
 from anyclaude.cli.sql import sql
@@ -27,7 +29,7 @@ def main() -> None:
     """
 
 
-for command in (serve, run, env, models, sql, logs, cache, config, doctor):
+for command in (serve, run, env, models, sql, logs, cache, config, replay, bench, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from anyclaude.cli.connect import ask
+from anyclaude.cli.fit import per_token, shape_of
 from anyclaude.cli.options import with_settings
 from anyclaude.cli.output import size, table
 from anyclaude.cli.progress import Reporter
@@ -18,6 +20,8 @@ from anyclaude.errors import NotFound
 
 if TYPE_CHECKING:
     from anyclaude.engine.catalog import Catalog
+
+MAC = "Apple silicon"
 
 
 @click.group()
@@ -69,6 +73,9 @@ def info(settings: Settings, name: str) -> None:
     click.echo(f"size: {size(found.size_bytes)}")
     click.echo(f"weights: {found.quantization}")
     click.echo(f"window: {found.context_limit or 'unknown'} tokens")
+    shape = shape_of(Path(found.path))
+    if shape is not None:
+        click.echo(f"kv cache: {per_token(shape)}")
     click.echo(f"tools: {found.tools}")
     click.echo(f"fits: {'yes' if found.fits else 'no, it needs more memory than there is'}")
     click.echo(f"loaded: {'yes' if found.loaded else 'no'}")
@@ -88,33 +95,58 @@ def recommend(memory: int | None) -> None:
             f"without Metal the embedded {advice.EMBEDDED_MODEL} is the model to use: the others"
             " are too slow on a CPU. For a Mac:"
         )
-    machine = _mac(memory) if memory is not None else here
+    machine = here if memory is None else _mac(memory, here.chip if here.metal else MAC)
     fitting = advice.recommend(machine)
     if machine.metal and not fitting:
         click.echo(f"no larger model fits; the embedded {advice.EMBEDDED_MODEL} does")
     if fitting:
         click.echo(f"\nfits {round(machine.memory_bytes / advice.GIB)} GB, best first:")
-        click.echo(table(("model", "size", "window", "speed"), map(_row, fitting), widest=80))
+        columns = (
+            "model",
+            "weights",
+            "KV a token",
+            "window",
+            "KV of it",
+            "cache.kv_bits",
+            "at most",
+            "seen",
+        )
+        click.echo(table(columns, map(_row, fitting), widest=80))
     click.echo("\nbest model by memory:")
     best = [(gb, *_best(gb)) for gb in advice.MEMORY_SIZES_GB]
-    click.echo(table(("memory GB", "model", "size", "window"), best))
-    click.echo("\nThe window is what fits beside the weights. How this is computed:")
+    click.echo(table(("memory GB", "model", "weights", "window", "cache.kv_bits"), best))
+    click.echo(
+        "\nThe window is what fits beside the weights; cache.kv_bits is the least quantisation of"
+        " the\nprefix cache that gives a good one. How this is computed:"
+    )
     for source in advice.SOURCES:
         click.echo(f"  {source}")
 
 
-def _row(found: advice.Advice) -> tuple[str, str, int, str]:
-    candidate = found.candidate
-    return candidate.name, size(candidate.weight_bytes), found.window, candidate.speed
+def _row(found: advice.Advice) -> tuple[object, ...]:
+    candidate, shape = found.candidate, found.candidate.shape
+    return (
+        candidate.name,
+        size(candidate.weight_bytes),
+        size(shape.token_bytes()),
+        found.window,
+        size(shape.kv_bytes(found.window)),
+        found.kv_bits,
+        f"{found.speed} tok/s" if found.speed else "",
+        candidate.speed,
+    )
 
 
-def _best(memory_gb: int) -> tuple[str, str | None, int | None]:
+def _best(memory_gb: int) -> tuple[object, ...]:
     fitting = advice.recommend(_mac(memory_gb))
-    return _row(fitting[0])[:3] if fitting else (advice.EMBEDDED_MODEL, None, None)
+    if not fitting:
+        return advice.EMBEDDED_MODEL, None, None, None
+    best = fitting[0]
+    return best.candidate.name, size(best.candidate.weight_bytes), best.window, best.kv_bits
 
 
-def _mac(memory_gb: int) -> advice.Machine:
-    return advice.Machine("Apple silicon", memory_gb * advice.GIB, metal=True)
+def _mac(memory_gb: int, chip: str = MAC) -> advice.Machine:
+    return advice.Machine(chip, memory_gb * advice.GIB, metal=True)
 
 
 def _known(settings: Settings) -> tuple[ModelInfo, ...]:

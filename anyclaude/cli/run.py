@@ -40,12 +40,12 @@ def run(settings: Settings, claude: str | None, arguments: tuple[str, ...]) -> N
     program = find_claude(claude, os.environ)
     target = asyncio.run(running_target(settings))
     if target is not None:
-        _same_model(settings, target)
+        same_model(settings, target)
         code = _start(settings, target, program, arguments)
     elif settings.switched_off:
         raise UsageError(settings.switched_off)
     else:
-        with OwnServer(_forwarded()) as server:
+        with OwnServer(forwarded()) as server:
             server.wait_until_ready()
             target = asyncio.run(running_target(settings))
             if target is None:
@@ -90,7 +90,7 @@ def _start(settings: Settings, target: Target, program: Path, arguments: Sequenc
     return run_claude(program, arguments, child_env(os.environ, pairs_for(settings, target)))
 
 
-def _same_model(settings: Settings, target: Target) -> None:
+def same_model(settings: Settings, target: Target) -> None:
     """``--model`` can't be honoured by a server that has another one loaded."""
     chosen = click.get_current_context().params.get("model")
     if chosen and chosen != target.model:
@@ -100,7 +100,7 @@ def _same_model(settings: Settings, target: Target) -> None:
         )
 
 
-def _forwarded() -> list[str]:
+def forwarded() -> list[str]:
     """The flags that lead the started server to the very settings we have."""
     given = click.get_current_context().params
     flags = {"config": "--config", "data_dir": "--data-dir", "db": "--db", "model": "--model"}

@@ -1,9 +1,7 @@
 """What this machine is, and which models serve Claude Code well on it.
 
-Sizes are computed, not quoted: weights from the parameter count and the bits per weight of MLX's
-affine quantisation (a 16-bit scale and bias for each group of 64 add half a bit), the KV cache
-from the model's own ``config.json`` in bfloat16. That the GPU may use two thirds of the memory is
-a rule of thumb: macOS allows 10.67 of 16 GB and more on large machines.
+Sizes are computed, not quoted; how, and from which facts, is in
+:data:`~anyclaude.config.candidates.SOURCES` and is shown with the advice.
 """
 
 from __future__ import annotations
@@ -13,12 +11,25 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyclaude.config.candidates import BANDWIDTH, CANDIDATES, SOURCES, Candidate
+from anyclaude.config.model_shape import ModelShape
+
+__all__ = ["CANDIDATES", "SOURCES", "Advice", "Candidate", "Fit", "Machine"]
+
 GIB = 1 << 30
 EMBEDDED_MODEL = "SmolLM2-135M-Instruct"
 MEMORY_SIZES_GB = (8, 16, 24, 32, 48, 64, 96, 128)
+KV_BITS = (0, 8, 4)
+"""How stored KV may be kept, the most exact first; 0 as the model wrote it."""
 GOOD_WINDOW = 32_768
 LEAST_WINDOW = 16_384
 """Claude Code's own prompt takes about 13,000 tokens of it (measured)."""
+CACHE_SHARE = 4
+"""The KV cache may take a quarter of the machine unless the configuration says."""
+LEAST_SPEED = 20
+"""Tokens a second that a chip must at best be able to write for a model to come first."""
+STATES = 4
+"""States planned for: a running row's own, and those at three ends of messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,66 +41,54 @@ class Machine:
     metal: bool
 
     @property
+    def limit_bytes(self) -> int:
+        """What the process may take, by a rule of thumb; Metal itself knows it better."""
+        if self.memory_bytes < 32 * GIB:
+            return self.memory_bytes * 2 // 3
+        return self.memory_bytes * 3 // 4
+
+    @property
     def budget_bytes(self) -> int:
-        """What weights and KV cache may take together: two thirds, a rule of thumb."""
-        return self.memory_bytes * 2 // 3
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model worth having. ``window`` is its own limit in tokens; ``layers`` × ``kv_heads``
-    × ``head_dim`` fix its KV cache; ``speed`` quotes somebody's figure, with its source."""
-
-    name: str
-    parameters: float
-    bits: int
-    window: int
-    layers: int
-    kv_heads: int
-    head_dim: int
-    speed: str = ""
+        """What weights and KV cache may take together."""
+        return self.limit_bytes * 9 // 10
 
     @property
-    def weight_bytes(self) -> int:
-        return round(self.parameters * (self.bits + 0.5) / 8)
-
-    @property
-    def kv_bytes_per_token(self) -> int:
-        return 2 * 2 * self.layers * self.kv_heads * self.head_dim
+    def bandwidth(self) -> int:
+        """Bytes a second between memory and chip; 0 for a chip that isn't in the table."""
+        return BANDWIDTH.get(self.chip.removeprefix("Apple "), 0) * 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A candidate on one machine: the ``window`` in tokens that fits beside its weights."""
+    """A candidate on one machine: the ``window`` in tokens that fits beside its weights, with
+    the prefix cache kept in ``kv_bits`` (``cache.kv_bits``). ``speed`` is the tokens a second
+    that the chip's memory allows at most, 0 when the chip isn't known."""
 
     candidate: Candidate
     window: int
+    kv_bits: int
+    speed: int
 
 
-CANDIDATES: tuple[Candidate, ...] = (
-    Candidate("mlx-community/GLM-4.5-Air-4bit", 106e9, 4, 131_072, 46, 8, 128),
-    Candidate("mlx-community/Qwen3-Coder-30B-A3B-Instruct-8bit", 30.5e9, 8, 262_144, 48, 4, 128),
-    Candidate(
-        "mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit",
-        30.5e9,
-        4,
-        262_144,
-        48,
-        4,
-        128,
-        "about 130 tok/s on an M4 Max (one report, anyclaude issue 92)",
-    ),
-    Candidate("mlx-community/Qwen3-14B-4bit", 14.8e9, 4, 40_960, 40, 8, 128),
-    Candidate("mlx-community/Qwen3-4B-Instruct-2507-4bit", 4.0e9, 4, 262_144, 36, 8, 128),
-)
-"""The most capable first; all with plain attention, whose prefixes are reused to the token."""
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A model in a memory limit, in bytes: ``window_bytes`` for one running request that fills
+    the window, ``cache_bytes`` for the prefix cache. ``window`` is the tokens that would fit."""
 
-SOURCES = (
-    "weights: parameters x (bits + 0.5) / 8, the size of MLX's 4- and 8-bit formats",
-    "KV cache: layers, KV heads and head size from each model's config.json, bfloat16",
-    "memory for both: two thirds of the machine's, a rule of thumb"
-    " (10.67 of 16 GB measured, exo-explore/exo#1672)",
-)
+    limit: int
+    weights: int
+    window_bytes: int
+    cache_bytes: int
+    window: int
+
+    @property
+    def fits(self) -> bool:
+        return self.weights + self.window_bytes + self.cache_bytes <= self.limit * 9 // 10
+
+    @property
+    def cache_that_fits(self) -> int:
+        """Bytes left for the prefix cache beside weights and one full window."""
+        return max(0, self.limit * 9 // 10 - self.weights - self.window_bytes)
 
 
 def this_machine() -> Machine:
@@ -105,25 +104,72 @@ def this_machine() -> Machine:
 
 
 def recommend(machine: Machine) -> tuple[Advice, ...]:
-    """The candidates that fit, the most capable first; those with a short window last.
+    """The candidates that fit, the largest first. Last come those with a short window, before
+    them those too slow for the chip, and before those the ones that need a quantised cache.
 
     Empty without Metal, where only the embedded model is quick enough, and where none fits.
     """
     if not machine.metal:
         return ()
-    fitting = [
-        Advice(candidate, window)
-        for candidate in CANDIDATES
-        if (window := fitting_window(candidate, machine)) >= LEAST_WINDOW
+    fitting = [found for candidate in CANDIDATES if (found := _advise(candidate, machine))]
+    return tuple(sorted(fitting, key=_drawbacks))
+
+
+def _drawbacks(found: Advice) -> tuple[bool, bool, bool]:
+    slow = 0 < found.speed < LEAST_SPEED
+    return found.window < GOOD_WINDOW, slow, found.kv_bits != 0
+
+
+def _advise(candidate: Candidate, machine: Machine) -> Advice | None:
+    """The least quantisation that makes the window good, or else usable."""
+    budget = machine.budget_bytes
+    speed = machine.bandwidth // candidate.read_bytes
+    windows = [
+        (bits, fitting_window(candidate.shape, candidate.weight_bytes, budget, bits))
+        for bits in KV_BITS
     ]
-    return tuple(sorted(fitting, key=lambda advice: advice.window < GOOD_WINDOW))
+    for enough in (GOOD_WINDOW, LEAST_WINDOW):
+        for bits, window in windows:
+            if window >= enough:
+                return Advice(candidate, min(window, candidate.window), bits, speed)
+    return None
 
 
-def fitting_window(candidate: Candidate, machine: Machine) -> int:
-    """Tokens of KV cache that fit beside the weights, in whole thousands of 1024; 0 for none."""
-    left = machine.budget_bytes - candidate.weight_bytes
-    tokens = max(0, left) // candidate.kv_bytes_per_token
-    return min(candidate.window, tokens // 1024 * 1024)
+def fitting_window(
+    shape: ModelShape, weights: int, budget: int, kv_bits: int = 0, *, itemsize: int = 2
+) -> int:
+    """Tokens that fit beside the weights, in whole thousands of 1024; 0 for none.
+
+    Each counts twice: in the row that runs, and in the prefix cache that it was taken from.
+    """
+    left = budget - weights - STATES * shape.state_bytes
+    row = shape.token_bytes(8 * itemsize)
+    per_token = row + (shape.token_bytes(kv_bits) if kv_bits else row)
+    return max(0, left) // max(1, per_token) // 1024 * 1024
+
+
+def kv_budget(memory_gb: float, total: int) -> int:
+    """Bytes for the prefix cache: ``cache.memory_gb``, 0 for a quarter of the machine's."""
+    return int(memory_gb * GIB) if memory_gb else total // CACHE_SHARE
+
+
+def fit(
+    shape: ModelShape,
+    weights: int,
+    window: int,
+    cache_bytes: int,
+    limit: int,
+    *,
+    itemsize: int = 2,
+) -> Fit:
+    """How a model with a window of ``window`` tokens and that cache stands in the limit."""
+    return Fit(
+        limit=limit,
+        weights=weights,
+        window_bytes=shape.kv_bytes(window, itemsize=itemsize),
+        cache_bytes=cache_bytes,
+        window=fitting_window(shape, weights, limit * 9 // 10, itemsize=itemsize),
+    )
 
 
 def _chip(system: str) -> str:

@@ -50,11 +50,33 @@ class PerformanceSettings:
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """``memory_gb`` 0 means a quarter of the machine's memory."""
+    """``memory_gb`` 0 means a quarter of the machine's memory. A reset empties the cache in
+    memory; 0 never.
+
+    On disk a GB has 10**9 bytes: ``disk_gb`` 0 means the smaller of 20 and a tenth of what is
+    free, ``disk_writes_gb_per_day`` 0 no limit.
+    """
 
     l1: bool = True
     memory_gb: float = 0.0
+    kv_bits: Literal[0, 4, 8] = 0
+    pin_main: bool = True
+    warm_up: bool = True
+    l3: bool = True
+    disk_gb: float = 0.0
+    disk_writes_gb_per_day: float = 50.0
     echo: bool = True
+    reset_after_requests: int = 0
+    reset_over_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """GB of 2**30 bytes. 0: the limit and the buffer cache from the machine, nothing wired."""
+
+    limit_gb: float = 0.0
+    buffer_cache_gb: float = 0.0
+    wired_gb: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +119,7 @@ class Settings:
     model: ModelSettings = ModelSettings()
     performance: PerformanceSettings = PerformanceSettings()
     cache: CacheSettings = CacheSettings()
+    memory: MemorySettings = MemorySettings()
     backends: tuple[tuple[str, BackendSettings], ...] = (("mlx", BackendSettings()),)
     prompt: PromptSettings = PromptSettings()
     log: LogSettings = LogSettings()

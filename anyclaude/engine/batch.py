@@ -1,301 +1,283 @@
-"""The one place that talks to mlx-lm's ``BatchGenerator``.
+"""The rows that read and write together over one model, step by step.
 
-Its argument names changed in 0.31, 0.32.0 and 0.32.2, it copies caches on the way in and out,
-and a short remainder next to a long chunk is padded to the chunk. So: one prompt, or a group of
-like length, prefills at a time; the others wait here, in order.
+A step gives every running answer one token and then reads one chunk of one prompt. Each row has
+its own caches (see :mod:`anyclaude.engine.ragged`), so that rows come and go without a copy and
+short ones are never padded to long ones. The pass for the next token is under way before the
+last one is looked at; a row that turns out to have ended has then been fed once more, which its
+``fed`` count knows.
 
 Everything runs on the MLX thread.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import cast
 
+import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.generate import BatchGenerator, StopSequences
+from mlx.utils import tree_flatten
 
 from anyclaude.engine.job import Job
-from anyclaude.engine.kv import StoredKV, caches_for, stored
+from anyclaude.engine.kv import Layout, RowCaches
+from anyclaude.engine.ragged import any_length, ragged
+from anyclaude.engine.rows import Detokenizer, Ended, Row, Step
 from anyclaude.engine.sampling import make_sampler
+from anyclaude.engine.scheduler import ChunkSizer, next_reader, price
 from anyclaude.engine.stop import StopText
-from anyclaude.types import FinishReason, Tokens
 
-DECODE_ROOM = 256  # One of mlx-lm's own growth steps.
-
-
-class Detokenizer(Protocol):
-    """mlx-lm's streaming detokenizer, as far as it is used here."""
-
-    @property
-    def last_segment(self) -> str: ...
-    def add_token(self, token: int) -> None: ...
-    def finalize(self) -> None: ...
-
-
-@dataclass(slots=True)
-class Row:
-    """One sequence in the batch and what it has produced."""
-
-    job: Job
-    detokenizer: Detokenizer
-    stop: StopText
-    uid: int = -1
-    inserted: float = 0.0
-    first_token: float | None = None
-    prefilled: int = 0
-    tokens: list[int] = field(default_factory=list)
-    text: str = ""
-    pending: str = ""
-    pending_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """A row that left the batch. ``kv`` covers exactly ``tokens``; ``None`` if it had none."""
-
-    row: Row
-    kv: StoredKV | None
-    tokens: Tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A row whose answer is complete."""
-
-    removed: Removed
-    reason: FinishReason
-    stop_sequence: str | None = None
-
-    @property
-    def row(self) -> Row:
-        return self.removed.row
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one call of :meth:`Batch.step` did."""
-
-    prefilled: tuple[Row, ...] = ()
-    generated: tuple[Row, ...] = ()
-    ended: tuple[Ended, ...] = ()
-    prefill_tokens: int = 0
+SHORT_END = 64
+"""A prompt's last tokens are read together with its first answer token when they are so few:
+scoring them all then costs less than a pass for the last one alone."""
 
 
 class Batch:
-    """Rows that prefill and decode together over one model."""
+    """``shared`` says whether several rows can take one pass (``ragged.fits``)."""
 
     def __init__(
         self,
         model: nn.Module,
+        layout: Layout,
         *,
+        shared: bool,
         eos_ids: frozenset[int],
         detokenizer: Callable[[], Detokenizer],
-        sliceable: bool,
-        prefill_chunk: int,
-        max_running: int,
-        refresh: Callable[[Job], Job],
+        sizer: ChunkSizer,
         clock: Callable[[], float],
     ) -> None:
         self._model = model
+        self._layout = layout
+        self._shared = shared
         self._eos = eos_ids
         self._detokenizer = detokenizer
-        self._sliceable = sliceable
-        self._chunk = prefill_chunk
-        self._max_running = max_running
-        self._refresh = refresh
+        self._sizer = sizer
         self._clock = clock
-        self._waiting: deque[Job] = deque()
-        self._rows: dict[int, Row] = {}
-        self._prefilling: set[int] = set()
-        self._stops = StopSequences([[token] for token in sorted(eos_ids)])
-        self._generator = BatchGenerator(
-            model,
-            prefill_step_size=prefill_chunk,
-            prefill_batch_size=max_running,
-            completion_batch_size=max_running,
-        )
+        self._reading: list[Row] = []
+        self._joining: list[Row] = []  # All read but the last token, which the next pass takes.
+        self._writing: list[Row] = []
+        self._sampled: mx.array | None = None  # One token for each row of ``_writing``.
+
+    # -------------------------------------------------------------------------------- the rows
 
     @property
-    def waiting(self) -> int:
-        return len(self._waiting)
+    def rows(self) -> list[Row]:
+        return [*self._writing, *self._joining, *self._reading]
 
     @property
-    def running(self) -> int:
-        return len(self._rows)
+    def reading(self) -> Sequence[Row]:
+        """Rows whose prompt isn't read yet."""
+        return self._reading
 
     @property
     def idle(self) -> bool:
-        return not self._rows and not self._waiting
+        return not (self._reading or self._joining or self._writing)
 
-    @property
-    def jobs(self) -> list[Job]:
-        """Every job here, running ones first."""
-        return [*(row.job for row in self._rows.values()), *self._waiting]
+    def start(self, job: Job, caches: RowCaches) -> Row:
+        """A row for ``job`` whose caches hold what its lease covers."""
+        sampler = None if job.sampling.greedy else make_sampler(job.sampling)
+        row = Row(
+            job,
+            caches,
+            self._detokenizer(),
+            StopText(job.stop_sequences),
+            sampler,
+            started=self._clock(),
+            fed=job.lease.length,
+            service=min((r.service for r in self._reading), default=0.0),
+        )
+        (self._joining if row.left == 1 and job.max_tokens else self._reading).append(row)
+        return row
 
-    def add(self, job: Job) -> None:
-        self._waiting.append(job)
+    def find(self, job_id: str) -> Row | None:
+        return next((row for row in self.rows if row.job.id == job_id), None)
 
-    def drop_waiting(self) -> list[Job]:
-        """Takes out the jobs that haven't started."""
-        dropped = list(self._waiting)
-        self._waiting.clear()
-        return dropped
+    def drop(self, row: Row) -> None:
+        """Takes a row out; its caches hold ``row.covered``."""
+        for rows in (self._reading, self._joining):
+            if row in rows:
+                rows.remove(row)
+        self._keep_writing([r for r in self._writing if r is not row])
 
-    def close(self) -> None:
-        self._generator.close()
-
-    # ------------------------------------------------------------------------------- a step
+    # -------------------------------------------------------------------------------- a step
 
     def step(self) -> Step:
-        """One decode step for every running row and one prefill chunk for those that need it."""
-        self._admit()
-        if not self._rows:
-            return Step()
-        prompts, responses = self._generator.next()
-        prefilled, tokens = self._progress(prompts)
-        generated: list[Row] = []
+        """One token for every running answer, then one chunk of one prompt."""
+        written, ended = self._write()
+        read, tokens = self._read()
+        ended += [Ended(row, "length") for row in read if not row.left and not row.job.max_tokens]
+        return Step(tuple(read), tuple(written), tuple(ended), tokens)
+
+    def _write(self) -> tuple[list[Row], list[Ended]]:
+        rows, sampled = self._writing, self._sampled
+        going = [row for row in rows if len(row.tokens) + 1 < row.job.max_tokens]
+        joining, self._joining = self._joining, []
+        started = self._clock()
+        alone = not self._reading
+        following = self._pass(going, joining)
         ended: list[Ended] = []
-        for response in responses:
-            row = self._rows[response.uid]
-            if row.first_token is None:
-                row.first_token = self._clock()
-            self._prefilling.discard(row.uid)
-            end = self._take(row, response)
-            generated.append(row)
-            if end is not None:
-                ended.append(end)
-        return Step(tuple(prefilled), tuple(generated), tuple(ended), tokens)
+        if sampled is not None:
+            for row, token in zip(rows, cast(list[int], sampled.tolist()), strict=True):
+                end = self._take(row, token)
+                if end is not None:
+                    ended.append(end)
+        self._writing, self._sampled = [*going, *joining], following
+        if ended:
+            gone = {id(end.row) for end in ended}
+            self._keep_writing([row for row in self._writing if id(row) not in gone])
+        if rows and (alone or not self._sizer.step_seconds):
+            self._sizer.decoded(self._clock() - started)
+        return rows, ended
 
-    def _admit(self) -> None:
-        if self._prefilling or not self._waiting:
-            return
-        group = self._next_group()
-        if not group:
-            return
-        try:
-            self._insert(group)
-        except Exception:
-            self._waiting.extendleft(reversed(group))  # Where whoever cleans up finds them.
-            raise
-
-    def _insert(self, group: list[Job]) -> None:
-        rows = [
-            Row(job, self._detokenizer(), StopText(job.stop_sequences), inserted=self._clock())
-            for job in group
-        ]
-        rests = [list(row.job.tokens[row.job.lease.length :]) for row in rows]
-        leased = any(row.job.lease.length for row in rows)
-        uids = self._generator.insert(
-            rests,
-            max_tokens=[row.job.max_tokens for row in rows],
-            caches=[
-                caches_for(self._model, row.job.lease, len(rest) + DECODE_ROOM, leased=leased)
-                for row, rest in zip(rows, rests, strict=True)
-            ],
-            all_tokens=[list(row.job.tokens[: row.job.lease.length]) for row in rows],
-            samplers=[make_sampler(row.job.sampling) for row in rows],
-            stop_sequences=[self._stops] * len(rows),
-        )
-        for uid, row in zip(uids, rows, strict=True):
-            row.uid = uid
-            self._rows[uid] = row
-            self._prefilling.add(uid)
-
-    def _next_group(self) -> list[Job]:
-        """The first waiting job, and those next to it that pad it little."""
-        group: list[Job] = []
-        while self._waiting and len(group) + len(self._rows) < self._max_running:
-            job = self._waiting[0] = self._refresh(self._waiting[0])
-            if group and not _alike([*group, job]):
-                break
-            group.append(self._waiting.popleft())
-        return group
-
-    def _progress(self, prompts: Sequence[BatchGenerator.Response]) -> tuple[list[Row], int]:
-        rows, tokens = [], 0
-        for prompt in prompts:
-            row = self._rows.get(prompt.uid)
-            if row is None:
-                continue
-            done = prompt.progress[0]
-            tokens += done - row.prefilled
-            row.prefilled = done
-            rows.append(row)
-            if prompt.end_of_prompt:
-                self._prefilling.discard(prompt.uid)
-        return rows, tokens
-
-    def _take(self, row: Row, response: BatchGenerator.Response) -> Ended | None:
-        token = int(response.token)
-        row.pending_tokens += 1
-        hit = None
-        if token not in self._eos:
-            row.tokens.append(token)
-            row.detokenizer.add_token(token)
-            hit = row.stop.feed(row.detokenizer.last_segment)
-            row.pending += hit.text
-        if hit is not None and hit.sequence is not None:
-            if response.finish_reason is not None:
-                return Ended(self._finished(row, response), "stop_sequence", hit.sequence)
-            return Ended(self._remove(row), "stop_sequence", hit.sequence)
-        if response.finish_reason is None:
+    def _pass(self, going: list[Row], joining: list[Row]) -> mx.array | None:
+        """Starts the pass for the next tokens; nothing is waited for."""
+        inputs = []
+        if going:
+            assert self._sampled is not None
+            inputs.append(self._chosen(going))
+        if joining:
+            inputs.append(mx.array([row.job.tokens[-1] for row in joining], mx.uint32))
+        rows = [*going, *joining]
+        if not rows:
             return None
-        row.detokenizer.finalize()
-        last = row.stop.feed(row.detokenizer.last_segment)
-        row.pending += last.text
-        if last.sequence is not None:
-            return Ended(self._finished(row, response), "stop_sequence", last.sequence)
-        row.pending += row.stop.flush()
-        return Ended(self._finished(row, response), "stop" if token in self._eos else "length")
+        tokens = inputs[0] if len(inputs) == 1 else mx.concatenate(inputs)
+        following = self._sample(rows, self._forward(rows, tokens[:, None]))
+        for row in rows:
+            row.fed += 1
+        mx.async_eval(following)  # type: ignore[no-untyped-call]
+        return following
 
-    def _finished(self, row: Row, response: BatchGenerator.Response) -> Removed:
-        self._forget(row)
-        kv = stored(response.prompt_cache, sliceable=self._sliceable)
-        return Removed(row, kv, tuple(response.all_tokens))
+    def _chosen(self, rows: list[Row]) -> mx.array:
+        assert self._sampled is not None
+        if len(rows) == len(self._writing):
+            return self._sampled
+        index = {id(row): number for number, row in enumerate(self._writing)}
+        return self._sampled[mx.array([index[id(row)] for row in rows])]
 
-    # ------------------------------------------------------------------------------- leaving
+    def _keep_writing(self, rows: list[Row]) -> None:
+        if self._sampled is not None:
+            self._sampled = self._chosen(rows) if rows else None
+        self._writing = rows
 
-    def cancel(self, job_id: str) -> Removed | Job | None:
-        """Takes a request out wherever it is; a running one brings its KV along."""
-        for job in self._waiting:
-            if job.id == job_id:
-                self._waiting.remove(job)
-                return job
-        for row in self._rows.values():
-            if row.job.id == job_id:
-                return self._remove(row)
-        return None
+    def _take(self, row: Row, token: int) -> Ended | None:
+        if row.first_token is None:
+            row.first_token = self._clock()
+        ends = token in self._eos
+        hit = row.take(token, ends)
+        if hit is not None:
+            return Ended(row, "stop_sequence", hit)
+        if not ends and len(row.tokens) < row.job.max_tokens:
+            return None
+        hit = row.finish()
+        if hit is not None:
+            return Ended(row, "stop_sequence", hit)
+        return Ended(row, "stop" if ends else "length")
 
-    def _remove(self, row: Row) -> Removed:
-        extracted = self._generator.remove([row.uid], return_prompt_caches=True)
-        self._forget(row)
-        if row.uid not in extracted or not row.prefilled:
-            return Removed(row, None, ())
-        caches, tokens = extracted[row.uid]
-        return Removed(row, stored(caches, sliceable=self._sliceable), tuple(tokens))
+    # ------------------------------------------------------------------------------- reading
 
-    def _forget(self, row: Row) -> None:
-        self._rows.pop(row.uid, None)
-        self._prefilling.discard(row.uid)
+    def _read(self) -> tuple[list[Row], int]:
+        if not self._reading:
+            return [], 0
+        started = self._clock()
+        rows = self._short_ones() or [next_reader(self._reading)]
+        counts = [self._count(row) for row in rows]
+        final = all(
+            row.fed + count == len(row.job.tokens) for row, count in zip(rows, counts, strict=True)
+        )
+        width = max(counts)
+        tokens = mx.array(
+            [
+                [*row.job.tokens[row.fed : row.fed + count], *[0] * (width - count)]
+                for row, count in zip(rows, counts, strict=True)
+            ],
+            mx.uint32,
+        )
+        busy = bool(self._writing or self._joining)
+        logits = self._forward(rows, tokens, counts)
+        sampled = self._sample(rows, logits) if final and rows[0].job.max_tokens else None
+        mx.eval(sampled, [_arrays(row.caches) for row in rows])
+        for row, count in zip(rows, counts, strict=True):
+            self._advance(row, count)
+        if sampled is not None:
+            self._begin_writing(rows, sampled)
+        self._sizer.read(sum(counts), self._clock() - started, decoding=busy)
+        return rows, sum(counts)
+
+    def _short_ones(self) -> list[Row]:
+        """Prompts that end in one short pass share it."""
+        short = [row for row in self._reading if row.left <= SHORT_END and row.job.max_tokens]
+        if len(short) < 2 or not self._shared:
+            return []
+        return short if any_length(self._layout.leaves(short[0].caches)) else []
+
+    def _count(self, row: Row) -> int:
+        """How much of the row's prompt is read now."""
+        busy = bool(self._writing or self._joining)
+        if row.left == 1 or (row.left <= SHORT_END and not busy):
+            count = row.left
+        elif row.job.max_tokens:
+            count = self._sizer.chunk(row.left - 1, row.new_tokens, decoding=busy)
+        else:
+            count = self._sizer.chunk(row.left, row.new_tokens, decoding=busy)
+        if not self._layout.plain:
+            count = min(count, row.next_stop() - row.fed)
+        return count
+
+    def _advance(self, row: Row, count: int) -> None:
+        row.fed += count
+        row.service += count * price(row.job.rank)
+        if not self._layout.plain and row.fed in row.job.boundaries:
+            state = self._layout.snapshot(row.caches)
+            assert state is not None
+            row.states[row.fed] = state
+        if not row.left:
+            self._reading.remove(row)
+        elif row.left == 1 and row.job.max_tokens:
+            self._reading.remove(row)
+            self._joining.append(row)
+
+    def _begin_writing(self, rows: list[Row], sampled: mx.array) -> None:
+        have = [self._sampled] if self._sampled is not None else []
+        self._sampled = mx.concatenate([*have, sampled]) if have else sampled
+        self._writing = [*self._writing, *rows]
+
+    # ---------------------------------------------------------------------------- the forward
+
+    def _forward(
+        self, rows: Sequence[Row], tokens: mx.array, counts: Sequence[int] | None = None
+    ) -> mx.array:
+        """Scores after each row's last token, of shape (rows, vocabulary)."""
+        counts = counts or [1] * len(rows)
+        if len(rows) == 1:
+            return self._scores(tokens, rows[0].caches)[:, -1]
+        if self._shared:
+            logits = self._scores(tokens, ragged([row.caches for row in rows], counts))
+            last = mx.array([count - 1 for count in counts])
+            return logits[mx.arange(len(rows)), last]
+        return mx.concatenate(
+            [
+                self._scores(tokens[i : i + 1, :count], row.caches)[:, -1]
+                for i, (row, count) in enumerate(zip(rows, counts, strict=True))
+            ]
+        )
+
+    def _scores(self, tokens: mx.array, caches: list[object]) -> mx.array:
+        logits: mx.array = self._model(tokens, cache=caches)
+        return logits
+
+    def _sample(self, rows: Sequence[Row], logits: mx.array) -> mx.array:
+        if all(row.sampler is None for row in rows):
+            return mx.argmax(logits, axis=-1)
+        chosen = []
+        for index, row in enumerate(rows):
+            own = logits[index : index + 1]
+            if row.sampler is None:
+                chosen.append(mx.argmax(own, axis=-1))
+            else:
+                logprobs = own - mx.logsumexp(own, axis=-1, keepdims=True)
+                chosen.append(row.sampler(logprobs).astype(mx.uint32))
+        return mx.concatenate(chosen)
 
 
-def _alike(jobs: Sequence[Job]) -> bool:
-    """Whether the jobs' prompts can share padded steps without much waste.
-
-    Rows are padded to the longest, both in what the cache gives and in what is to be computed.
-    States that can't be cut (snapshots) have no such padding and stay alone.
-    """
-    if any(job.lease.snapshot is not None for job in jobs):
-        return False
-    held = [job.lease.length for job in jobs]
-    rests = [len(job.tokens) - job.lease.length for job in jobs]
-    return _waste(held) <= max(512, sum(held) // 2) and (
-        max(rests) <= 64 or _waste(rests) <= sum(rests) // 2
-    )
-
-
-def _waste(lengths: Sequence[int]) -> int:
-    return len(lengths) * max(lengths) - sum(lengths)
+def _arrays(caches: RowCaches) -> list[mx.array]:
+    found = (value for _, value in tree_flatten([c.state for c in caches]))  # type: ignore[attr-defined]
+    return [value for value in found if isinstance(value, mx.array)]

@@ -13,28 +13,37 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from anyclaude.caches.kv.tree import PrefixTree, TreeStats
+from anyclaude.caches.kv.disk import DiskTier, Freed
+from anyclaude.caches.kv.tree import TreeStats
+from anyclaude.engine.flights import FlightKey, Flights
 from anyclaude.engine.generation import MlxGeneration
 from anyclaude.engine.job import Job, JobReport
-from anyclaude.engine.kv import StoredKV
+from anyclaude.engine.kv import KVTree
 from anyclaude.engine.on_loop import OnLoop
-from anyclaude.engine.prefix_break import PrefixHistory
+from anyclaude.engine.prefix_break import PrefixHistory, Reuse, system_id
 from anyclaude.engine.sampling import resolve_sampling
+from anyclaude.engine.scheduler import rank_of
+from anyclaude.engine.serving import Limits, usage_of
+from anyclaude.engine.tally import Tally
 from anyclaude.engine.template import Rendered
-from anyclaude.engine.worker import Gauges, Limits, ModelLoader, ServedModel, Worker, usage_of
+from anyclaude.engine.worker import Gauges, MemoryOptions, ModelLoader, ServedModel, Worker
 from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
 from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind, TierStats
 from anyclaude.types import (
     Admission,
     BackendRequest,
     Finish,
+    Role,
     Sampling,
     Tier,
+    Tokens,
 )
 
 LOADING_RETRY_SECONDS = 3.0
 FULL_RETRY_SECONDS = 5.0
 JOIN_SECONDS = 1.3
+WORTH_READING = 64
+"""Tokens that the disk must know beyond those in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class EngineOptions:
     """What the configuration says about the engine.
 
     ``context_limit`` and ``max_output_tokens`` 0: no limit of ours. ``switched_off`` is why it
-    must not run at all, and empty when it may.
+    must not run at all, and empty when it may. Without ``memory`` nothing watches the footprint.
     """
 
     limits: Limits
@@ -51,6 +60,7 @@ class EngineOptions:
     sampling: Sampling
     max_output_tokens: int = 0
     switched_off: str = ""
+    memory: MemoryOptions | None = None
 
 
 class Engine:
@@ -64,27 +74,28 @@ class Engine:
         options: EngineOptions,
         bus: Bus,
         *,
+        disk: DiskTier | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._loader = loader
         self._options = options
         self._bus = bus
+        self._disk = disk
         self._clock = clock
         self._wall = wall
         self._on_loop: OnLoop
         self._worker: Worker | None = None
         self._model: ServedModel | None = None
-        self._tree: PrefixTree[StoredKV] | None = None
+        self._tree: KVTree | None = None
         self._wanted = ""
         self._phase: EnginePhase = "unloaded"
         self._detail = "no model is loaded"
-        self._open: dict[str, MlxGeneration] = {}
-        self._flushes: set[asyncio.Future[TreeStats]] = set()
+        self._flights = Flights()
+        self._pending: set[asyncio.Future[TreeStats] | asyncio.Future[None]] = set()
         self._admitting = 0
         self._history = PrefixHistory()
-        self._hits = self._misses = self._tokens_saved = 0
-        self._seconds_saved = 0.0
+        self._tally = Tally()
 
     # ------------------------------------------------------------------------------ lifecycle
 
@@ -93,7 +104,14 @@ class Engine:
         if self._options.switched_off:
             return self._set_phase("unloaded", detail=self._options.switched_off)
         self._on_loop = OnLoop(asyncio.get_running_loop(), self)
-        self._worker = Worker(self._loader, self._options.limits, self._on_loop, self._clock)
+        self._worker = Worker(
+            self._loader,
+            self._options.limits,
+            self._on_loop,
+            self._disk,
+            self._options.memory,
+            self._clock,
+        )
         self._worker.start()
 
     async def stop(self) -> None:
@@ -173,16 +191,20 @@ class Engine:
         is full and :class:`PromptTooLong` when the prompt leaves no room for an answer.
         """
         model, tree = self._require_model()
-        if len(self._open) + self._admitting >= self._capacity:
+        if len(self._flights) + self._admitting >= self._capacity:
             raise Overloaded(
-                f"{len(self._open)} requests are running or waiting; try again shortly",
+                f"{len(self._flights)} requests are running or waiting; try again shortly",
                 retry_after=FULL_RETRY_SECONDS,
             )
         self._admitting += 1
         try:
             rendered = await self._render(model, request)
+            await self._fetch(tree, rendered.tokens[:-1])
         finally:
             self._admitting -= 1
+        guard = self._live_worker().guard
+        if guard is not None:
+            guard.preflight(len(rendered.tokens))
         if self._model is not model or self._phase != "ready":
             raise Overloaded("the model is being changed", retry_after=FULL_RETRY_SECONDS)
         return self._admit(model, tree, request, rendered)
@@ -190,6 +212,26 @@ class Engine:
     async def count(self, request: BackendRequest) -> int:
         model, _ = self._require_model()
         return len((await self._render(model, request)).tokens)
+
+    async def _fetch(self, tree: KVTree, tokens: Tokens) -> None:
+        """Has what the disk knows of the prompt brought to memory, if that is worth a read."""
+        disk, loop = self._disk, asyncio.get_running_loop()
+        if disk is None:
+            return
+        match = await loop.run_in_executor(None, disk.match, tokens)
+        if match.length < tree.match_length(tokens) + WORTH_READING:
+            return
+        there: asyncio.Future[None] = loop.create_future()
+
+        def done() -> None:
+            self._on_loop.post(lambda: None if there.done() else there.set_result(None))
+
+        self._live_worker().fetch(tokens, done)
+        self._pending.add(there)
+        try:
+            await there
+        finally:
+            self._pending.discard(there)
 
     @property
     def _capacity(self) -> int:
@@ -204,7 +246,7 @@ class Engine:
     def _admit(
         self,
         model: ServedModel,
-        tree: PrefixTree[StoredKV],
+        tree: KVTree,
         request: BackendRequest,
         rendered: Rendered,
     ) -> MlxGeneration:
@@ -213,73 +255,80 @@ class Engine:
             raise PromptTooLong(len(tokens), limit)
         wanted = request.request.max_tokens
         room = limit - len(tokens) if limit else wanted
-        lease = tree.lease(tokens[:-1])
-        key = f"{request.session_id}/{request.role}"
-        verdict = self._history.judge(
-            key,
-            request.role,
+        key = FlightKey(
             tokens,
-            rendered.system_tokens,
-            lease.length,
-            tree.stats().tokens,
-            echo_changed=request.echo_fate == "changed",
+            min(wanted, room, self._options.max_output_tokens or wanted),
+            resolve_sampling(request.request.sampling, self._options.sampling, model.defaults),
+            request.request.stop_sequences,
+        )
+        flight = self._flights.shared(key)
+        lease = tree.lease(tokens[:-1])
+        reused = lease.length if flight is None else len(tokens) - 1
+        from_disk = lease.from_disk if flight is None else 0
+        miss = self._history.judge(
+            request,
+            rendered,
+            model.fingerprint,
+            Reuse(
+                reused,
+                tree.stats().tokens,
+                self.gauges.prefill_tps,
+                exact=not tree.needs_state,
+            ),
+            model.template.decode,
         )
         job = Job(
             id=request.id,
             tokens=tokens,
             lease=lease,
-            max_tokens=min(wanted, room, self._options.max_output_tokens or wanted),
-            sampling=resolve_sampling(
-                request.request.sampling, self._options.sampling, model.defaults
-            ),
-            stop_sequences=request.request.stop_sequences,
+            max_tokens=key.max_tokens,
+            sampling=key.sampling,
+            stop_sequences=key.stop_sequences,
             mark_tokens=rendered.mark_tokens,
             submitted=self._clock(),
+            rank=rank_of(request.role),
+            system_tokens=rendered.system_tokens,
+            boundaries=_boundaries(rendered),
+            session=request.session_id if request.role is Role.MAIN else "",
             report=lambda report: self._on_loop.post(partial(self._deliver, request.id, report)),
         )
         admission = Admission(
             backend=self.name,
             model=model.name,
-            usage=usage_of(job, lease.length, 0),
-            tier=Tier.KV if lease.length else None,
-            break_cause=verdict.cause,
-            break_at=verdict.at,
+            usage=usage_of(job, reused, 0),
+            tier=_tier(reused, from_disk),
+            from_disk=from_disk,
+            miss=miss,
             dialect=model.template.dialect,
             thinking=rendered.thinking,
             rendered_prompt=rendered.text,
             system_tokens=rendered.system_tokens,
+            system_id=system_id(rendered),
             notes=rendered.notes,
         )
-        generation = MlxGeneration(request.id, admission, self._cancel)
-        self._open[request.id] = generation
+        generation = MlxGeneration(request.id, admission, self._leave, joined=flight is not None)
+        if flight is not None:
+            lease.release()
+            flight.attach(generation)
+            return generation
+        self._flights.add(key, generation)
         self._live_worker().submit(job)
         return generation
 
-    def _cancel(self, job_id: str) -> None:
-        self._open.pop(job_id, None)
-        if self._worker is not None:
-            self._worker.cancel(job_id)
+    def _leave(self, generation: MlxGeneration) -> None:
+        unneeded = self._flights.leave(generation)
+        if unneeded is not None and self._worker is not None:
+            self._worker.cancel(unneeded)
 
     def _deliver(self, job_id: str, report: JobReport) -> None:
-        generation = self._open.get(job_id)
-        if generation is None:
-            return
+        flight = self._flights.deliver(job_id, report)
         if isinstance(report, Finish):
-            self._account(generation.admission, report)
-        generation.push(report)
-        if generation.ended:
-            self._open.pop(job_id, None)
+            self._history.answered(job_id, report.tokens)
+        if flight is not None and isinstance(report, Finish):
+            for listener in flight.listeners:
+                self._tally.finished(listener.admission, report)
 
-    def _account(self, admission: Admission, finish: Finish) -> None:
-        read = finish.usage.cache_read_tokens
-        if read:
-            self._hits += 1
-            self._tokens_saved += read
-            self._seconds_saved += finish.time_saved_ms / 1000
-        else:
-            self._misses += 1
-
-    def _require_model(self) -> tuple[ServedModel, PrefixTree[StoredKV]]:
+    def _require_model(self) -> tuple[ServedModel, KVTree]:
         if self._phase == "ready" and self._model is not None and self._tree is not None:
             self._live_worker()
             return self._model, self._tree
@@ -304,26 +353,21 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        return len(self._open)
+        return len(self._flights)
 
     def tiers(self) -> tuple[TierStats, ...]:
-        """The engine's cache tiers: ``kv`` alone."""
+        """The engine's cache tiers: ``kv`` and ``kv-disk``."""
         tree = self._tree.stats() if self._tree is not None else TreeStats(0, 0, 0, 0)
-        limits = self._options.limits
-        return (
-            TierStats(
-                tier=Tier.KV,
-                enabled=limits.cache_enabled,
-                hits=self._hits,
-                misses=self._misses,
-                entries=tree.entries,
-                bytes=tree.nbytes,
-                limit_bytes=limits.cache_bytes,
-                evictions=tree.evictions,
-                tokens_saved=self._tokens_saved,
-                seconds_saved=self._seconds_saved,
-            ),
-        )
+        disk = self._disk.stats() if self._disk is not None else None
+        return self._tally.tiers(tree, disk, self._options.limits)
+
+    async def flush_disk(self) -> Freed:
+        """Deletes the files of the disk tier; nothing without one."""
+        if self._disk is None:
+            return Freed(0, 0)
+        freed = await asyncio.wrap_future(self._disk.flush())
+        self._history.flushed()
+        return freed
 
     async def flush(self) -> TreeStats:
         """Empties the prefix tree of everything that isn't in use."""
@@ -333,11 +377,11 @@ class Engine:
             self._on_loop.post(lambda: None if done.done() else done.set_result(freed))
 
         self._live_worker().flush(finished)
-        self._flushes.add(done)
+        self._pending.add(done)
         try:
             freed = await done
         finally:
-            self._flushes.discard(done)
+            self._pending.discard(done)
         self._history.flushed()
         return freed
 
@@ -347,7 +391,7 @@ class Engine:
         if model == self._wanted:
             self._set_phase("loading", progress=progress, detail=detail)
 
-    def loaded(self, model: ServedModel, tree: PrefixTree[StoredKV]) -> None:
+    def loaded(self, model: ServedModel, tree: KVTree) -> None:
         self._forget_model()
         if model.name != self._wanted:
             return  # Another load was asked for meanwhile, and follows.
@@ -372,6 +416,13 @@ class Engine:
     def evicted(self, nbytes: int) -> None:
         self._event("info", "memory", f"the prefix cache evicted {nbytes / 2**20:.0f} MiB")
 
+    def said(
+        self, level: Literal["info", "warning"], kind: Literal["memory", "reset"], message: str
+    ) -> None:
+        if kind == "reset":
+            self._history.flushed()
+        self._event(level, kind, message)
+
     def died(self, error: BaseException | None) -> None:
         reason = f"the MLX thread died: {error}" if error else "the MLX thread ended"
         self._forget_model()
@@ -389,13 +440,24 @@ class Engine:
         self._bus.publish(SystemEvent(self._wall(), level, kind, message))
 
     def _fail_open(self, error: BaseException) -> None:
-        for generation in tuple(self._open.values()):
-            generation.push(error)
-        self._open.clear()
-        for flush in self._flushes:
-            if not flush.done():
-                flush.set_exception(error)
+        self._flights.fail(error)
+        for waiting in self._pending:
+            if not waiting.done():
+                waiting.set_exception(error)
 
     def _forget_model(self) -> None:
         self._model = self._tree = None
-        self._history.forget()
+        self._history.flushed()
+
+
+def _tier(reused: int, from_disk: int) -> Tier | None:
+    """The tier that most of the reused tokens came from."""
+    if not reused:
+        return None
+    return Tier.KV_DISK if 2 * from_disk > reused else Tier.KV
+
+
+def _boundaries(rendered: Rendered) -> Tokens:
+    """Where a later prompt may part from this one, ascending."""
+    places = {rendered.system_tokens, *rendered.message_ends, rendered.tail_start}
+    return tuple(sorted(places - {0}))

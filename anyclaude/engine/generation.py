@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from anyclaude.engine.job import JobReport
 from anyclaude.types import Admission, BackendEvent, Finish
 
 
 class MlxGeneration:
-    """One job's reports as an async stream; see :class:`anyclaude.types.Generation`."""
+    """One job's reports as an async stream; see :class:`anyclaude.types.Generation`.
 
-    def __init__(self, job_id: str, admission: Admission, cancel: Callable[[str], None]) -> None:
+    ``joined`` to a job that another request began, its usage is its own.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        admission: Admission,
+        cancel: Callable[[MlxGeneration], None],
+        *,
+        joined: bool = False,
+    ) -> None:
         self.job_id = job_id
+        self._joined = joined
         self._admission = admission
         self._cancel = cancel
         self._reports: asyncio.Queue[JobReport] = asyncio.Queue()
@@ -29,9 +41,14 @@ class MlxGeneration:
 
     def push(self, report: JobReport) -> None:
         """Loop thread only."""
-        if not self._ended:
-            self._ended = isinstance(report, (Finish, BaseException))
-            self._reports.put_nowait(report)
+        if self._ended:
+            return
+        self._ended = isinstance(report, (Finish, BaseException))
+        if self._joined and isinstance(report, Finish):
+            written = report.usage.output_tokens
+            own = replace(self._admission.usage, output_tokens=written)
+            report = replace(report, usage=own)
+        self._reports.put_nowait(report)
 
     async def __aiter__(self) -> AsyncIterator[BackendEvent]:
         while True:
@@ -45,4 +62,4 @@ class MlxGeneration:
     async def cancel(self) -> None:
         if not self._ended:
             self._ended = True
-            self._cancel(self.job_id)
+            self._cancel(self)

@@ -1,144 +1,226 @@
-"""KV storage in MLX arrays: cutting it for the prefix tree and laying it out for a batch.
+"""A model's caches on both sides of the prefix tree: rows in mlx-lm's classes, KV in ours.
 
-One layer of plain attention is a pair of arrays of shape (1, heads, tokens, head size). What
-the tree stores is a tuple of such pairs, one per layer. Everything here runs on the MLX thread.
+Plain attention (``KVCache``) is cut by position: the tree's edges hold a pair of arrays of shape
+(1, heads, tokens, head size) per layer, or the same quantised. All other caches (rotating,
+recurrent, chunked) can't be cut; of these a :class:`StateKV` holds everything at one position.
+:class:`Layout` takes both out of a row's caches and puts them back. Everything here runs on the
+MLX thread.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.models.cache import BatchKVCache, KVCache, make_prompt_cache
+from mlx_lm.models.cache import (
+    CacheList,
+    ChunkedKVCache,
+    KVCache,
+    RotatingKVCache,
+    make_prompt_cache,
+)
 
-from anyclaude.caches.kv.tree import Lease
+from anyclaude.caches.kv.tree import Lease, PrefixTree
+from anyclaude.engine.kv_arrays import (
+    LayerKV,
+    QuantisedLayerKV,
+    State,
+    array_bytes,
+    arrays_in,
+    cut_layer,
+    join_layer,
+    layer_arrays,
+    map_arrays,
+    own_copy,
+)
 
-LayerKV: TypeAlias = tuple[mx.array, mx.array]
+__all__ = [
+    "KVCutter",
+    "KVLease",
+    "KVTree",
+    "LayerKV",
+    "Layout",
+    "QuantisedLayerKV",
+    "RowCaches",
+    "State",
+    "StateKV",
+    "StoredKV",
+]
 
-
-class WholeCache(Protocol):
-    """One of mlx-lm's layer caches, as far as the tree looks at it."""
-
-    @property
-    def nbytes(self) -> int: ...
+RowCaches: TypeAlias = list[object]
+"""What mlx-lm's ``make_prompt_cache`` gives: one cache per layer, for one row."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKV:
-    """The KV of a run of tokens, or (``state``) whole caches that can't be cut."""
+    """The KV of a run of tokens, one entry per leaf cache of the layout.
 
-    layers: tuple[LayerKV, ...] = ()
-    state: tuple[WholeCache, ...] = ()
-
-
-class KVCutter:
-    """The prefix tree's :class:`~anyclaude.caches.kv.tree.Cutter` over MLX arrays."""
-
-    def cut(self, kv: StoredKV, start: int, stop: int) -> StoredKV:
-        layers = tuple(
-            (mx.contiguous(k[:, :, start:stop]), mx.contiguous(v[:, :, start:stop]))
-            for k, v in kv.layers
-        )
-        mx.eval(layers)
-        return StoredKV(layers)
-
-    def nbytes(self, kv: StoredKV) -> int:
-        if kv.state:
-            return sum(cache.nbytes for cache in kv.state)
-        return sum(int(k.nbytes + v.nbytes) for k, v in kv.layers)
-
-
-def is_sliceable(model: nn.Module) -> bool:
-    """Whether every layer keeps plain KV that can be cut at any token."""
-    return all(type(cache) is KVCache for cache in make_prompt_cache(model))
-
-
-def stored(caches: Sequence[WholeCache], *, sliceable: bool) -> StoredKV:
-    """What ``BatchGenerator`` extracted, in the tree's form; no copy is made here."""
-    if not sliceable:
-        return StoredKV(state=tuple(caches))
-    layers = []
-    for cache in caches:
-        assert isinstance(cache, KVCache)
-        keys, values = cache.keys_and_values()
-        layers.append((keys, values))
-    return StoredKV(tuple(layers))
-
-
-class LeasedKV:
-    """One layer of a cache hit, laid out for the batch with a single copy.
-
-    mlx-lm joins caches by the class's ``merge``; ours writes the tree's pieces straight into
-    the batch's buffer and leaves ``room`` for the tokens to come, so that neither the rest of
-    the prompt nor the first tokens of the answer reallocate it.
+    ``None`` stands for leaves that can't be cut, and for those that the model never fills.
     """
 
-    def __init__(self, pieces: list[LayerKV], length: int, room: int) -> None:
-        self.pieces = pieces
-        self.offset = length
-        self.room = room
+    layers: tuple[LayerKV | QuantisedLayerKV | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateKV:
+    """The leaf caches that can't be cut, at one position.
+
+    Per leaf its attributes by name, every array with storage of its own (nobody writes to them);
+    ``None`` for leaves that are cut by position.
+    """
+
+    leaves: tuple[State, ...]
 
     @property
     def nbytes(self) -> int:
-        return 0  # The tree owns and counts these arrays.
+        """Bytes that the arrays really hold."""
+        return sum(array_bytes(array) for leaf in self.leaves for array in arrays_in(leaf))
 
-    @property
-    def state(self) -> list[LayerKV]:
-        return self.pieces
 
-    def size(self) -> int:
-        return self.offset
+KVTree: TypeAlias = PrefixTree[StoredKV, StateKV]
+KVLease: TypeAlias = Lease[StoredKV, StateKV]
 
-    def empty(self) -> bool:
-        return self.offset == 0
+
+class KVCutter:
+    """The prefix tree's :class:`~anyclaude.caches.kv.tree.Cutter` over MLX arrays.
+
+    With ``bits`` 4 or 8 what is cut out of a row is quantised on the way; layers whose head size
+    no group of 64 or 32 divides stay as they are.
+    """
+
+    def __init__(self, bits: int = 0) -> None:
+        if bits not in (0, 4, 8):
+            raise ValueError(f"KV is stored in 4 or 8 bits, or as it is (0), not in {bits}")
+        self.bits = bits
+
+    def cut(self, kv: StoredKV, start: int, stop: int) -> StoredKV:
+        layers = tuple(
+            None if layer is None else cut_layer(layer, start, stop, self.bits)
+            for layer in kv.layers
+        )
+        mx.eval([layer_arrays(layer) for layer in layers if layer is not None])
+        return StoredKV(layers)
+
+    def nbytes(self, kv: StoredKV) -> int:
+        return sum(
+            array_bytes(array)
+            for layer in kv.layers
+            if layer is not None
+            for array in layer_arrays(layer)
+        )
+
+    def state_nbytes(self, state: StateKV) -> int:
+        return state.nbytes
+
+
+class Layout:
+    """How one model's caches are built: their leaves in order, and which can be cut."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        leaves = self.leaves(make_prompt_cache(model))
+        self.sliceable: tuple[bool, ...] = tuple(type(leaf) is KVCache for leaf in leaves)
+        self.plain: bool = all(self.sliceable)
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Layout:
+        return cls(model)
 
     @staticmethod
-    def merge(caches: Sequence[LeasedKV]) -> BatchKVCache:
-        """One batch of the rows, padded on the left to the longest."""
-        length = max(c.offset for c in caches)
-        padding = [length - c.offset for c in caches]
-        key, value = next(c.pieces[0] for c in caches if c.pieces)
-        step = BatchKVCache.step
-        width = -(-(length + max(c.room for c in caches)) // step) * step
-        keys = mx.zeros((len(caches), key.shape[1], width, key.shape[3]), key.dtype)
-        values = mx.zeros((len(caches), value.shape[1], width, value.shape[3]), value.dtype)
-        for row, (cache, at) in enumerate(zip(caches, padding, strict=True)):
-            for k, v in cache.pieces:
-                until = at + k.shape[2]
-                keys[row : row + 1, :, at:until] = k
-                values[row : row + 1, :, at:until] = v
-                at = until
-        batch = BatchKVCache(padding)
-        batch.keys, batch.values = keys, values
-        batch.offset = batch.offset + length
-        batch._idx = length
-        return batch
+    def leaves(caches: Sequence[object]) -> list[object]:
+        """The caches themselves, those inside a ``CacheList`` in their place."""
+        return list(_flat(caches))
 
+    def views(self, caches: Sequence[object]) -> StoredKV:
+        """Positions 0 to the caches' offset of the leaves that can be cut; copies nothing.
 
-def caches_for(
-    model: nn.Module, lease: Lease[StoredKV], room: int, *, leased: bool
-) -> list[object]:
-    """Per-layer caches that hold the lease's tokens, ready for ``BatchGenerator``.
+        Let go of it before the row's next step: while it lives, a write to the row copies the
+        whole buffer first.
+        """
+        return StoredKV(
+            tuple(
+                leaf.keys_and_values() if isinstance(leaf, KVCache) and not leaf.empty() else None
+                for leaf in self._cut_leaves(caches)
+            )
+        )
 
-    ``room`` is how many more tokens the buffers should have place for at once. ``leased`` says
-    that some row of the same batch reuses something, so that all need the same kind of cache.
-    """
-    if lease.length == 0:
-        empty = list(make_prompt_cache(model))
-        return [LeasedKV([], 0, room) for _ in empty] if leased else empty
-    if lease.snapshot is not None:
-        return [copy.deepcopy(cache) for cache in lease.snapshot.state]
-    parts = lease.parts()
-    count = len(parts[0][0].layers)
-    caches: list[object] = []
-    for layer in range(count):
-        pieces = [
-            (kv.layers[layer][0][:, :, :take], kv.layers[layer][1][:, :, :take])
-            for kv, take in parts
+    def snapshot(self, caches: Sequence[object]) -> StateKV | None:
+        """Copies of the other leaves where they stand now, evaluated; ``None`` if plain."""
+        if self.plain:
+            return None
+        states: list[State] = [
+            None if sliceable else map_arrays(own_copy, _attributes(leaf))
+            for leaf, sliceable in zip(self.leaves(caches), self.sliceable, strict=True)
         ]
-        caches.append(LeasedKV(pieces, lease.length, room))
-    return caches
+        mx.eval([array for state in states for array in arrays_in(state)])
+        return StateKV(tuple(states))
+
+    def restore(self, lease: KVLease, room: int) -> RowCaches:
+        """Fresh caches for one row that hold exactly the lease's tokens.
+
+        Plain leaves have place for ``room`` more tokens, rounded up to mlx-lm's own growth
+        step. Nothing is shared with the tree: each byte is copied once.
+        """
+        caches: RowCaches = list(make_prompt_cache(self._model))
+        if lease.length == 0:
+            return caches
+        parts = lease.parts()
+        state = lease.state
+        made: list[mx.array] = []
+        for index, leaf in enumerate(self.leaves(caches)):
+            if isinstance(leaf, KVCache) and self.sliceable[index]:
+                pieces = [
+                    (layer, take) for kv, take in parts if (layer := kv.layers[index]) is not None
+                ]
+                if pieces:
+                    leaf.keys, leaf.values = join_layer(pieces, room, leaf.step)
+                    leaf.offset = lease.length
+                    made += [leaf.keys, leaf.values]
+            elif state is not None:
+                own = map_arrays(own_copy, state.leaves[index])
+                assert isinstance(own, dict)
+                vars(leaf).update(own)
+                made += arrays_in(own)
+        mx.eval(made)
+        return caches
+
+    def _cut_leaves(self, caches: Sequence[object]) -> list[object]:
+        return [
+            leaf if sliceable else None
+            for leaf, sliceable in zip(self.leaves(caches), self.sliceable, strict=True)
+        ]
+
+
+def _flat(caches: Sequence[object]) -> Iterator[object]:
+    for cache in caches:
+        if isinstance(cache, CacheList):
+            yield from _flat(cache.caches)
+        else:
+            yield cache
+
+
+def _attributes(leaf: object) -> dict[str, State]:
+    """Everything that a cache is made of, without the spare room in its buffers.
+
+    What is left continues with exactly the same results: mlx-lm drops the same positions of a
+    rotating cache at its next step, and grows a buffer that is full.
+    """
+    state = dict(vars(leaf))
+    if isinstance(leaf, RotatingKVCache) and leaf.keys is not None:
+        size, spare = leaf.keys.shape[2], leaf.keys.shape[2] - leaf.max_size
+        for name in ("keys", "values"):
+            array = state[name]
+            if spare > 0:  # A chunk went through; only a window of it is looked at again.
+                state[name] = mx.concatenate(
+                    [array[..., : leaf.keep, :], array[..., spare + leaf.keep :, :]], axis=2
+                )
+            elif leaf.offset < size:
+                state[name] = array[..., : leaf.offset, :]
+        if spare > 0:
+            state["_idx"] = leaf.max_size
+    elif isinstance(leaf, ChunkedKVCache) and leaf.keys is not None:
+        state["keys"], state["values"] = leaf.keys_and_values()
+    return state

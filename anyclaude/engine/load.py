@@ -27,7 +27,8 @@ Progress = Callable[[float, str], None]
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A model ready to run. ``weight_bytes`` is what it holds in memory, ``context_limit`` its
-    own window in tokens (0 when it declares none)."""
+    own window in tokens (0 when it declares none); ``rows_share_passes`` is whether several
+    answers can be written in one forward pass."""
 
     name: str
     path: Path
@@ -40,6 +41,7 @@ class LoadedModel:
     eos_ids: frozenset[int]
     weight_bytes: int
     tools: Literal["template", "fallback"]
+    rows_share_passes: bool = False
 
 
 def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback) -> LoadedModel:
@@ -48,6 +50,8 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
     Raises :class:`EngineFailed` naming the model and what is wrong with its files.
     """
     from mlx_lm import utils
+
+    from anyclaude.engine import ragged
 
     progress(0.0, "reading files")
     try:
@@ -63,6 +67,8 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
         progress(0.1, "loading weights")
         model, _ = utils.load_model(path, lazy=True, trust_remote_code=False)
         weight_bytes = _materialise(model, progress)
+        ragged.install(model)
+        shared = ragged.fits(model, len(tokenizer))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
         reason = str(error).strip() or type(error).__name__
         raise EngineFailed(
@@ -82,6 +88,7 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
         eos_ids=frozenset(tokenizer.eos_token_ids) | declared_eos,
         weight_bytes=weight_bytes,
         tools=template.tools,
+        rows_share_passes=shared,
     )
 
 

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
-from anyclaude.caches.kv.tree import PrefixTree
-from anyclaude.engine.kv import StoredKV
+from anyclaude.engine.kv import KVTree
 from anyclaude.engine.worker import Observer, ServedModel
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class OnLoop:
     def loading(self, model: str, progress: float, detail: str) -> None:
         self.post(partial(self._target.loading, model, progress, detail))
 
-    def loaded(self, model: ServedModel, tree: PrefixTree[StoredKV]) -> None:
+    def loaded(self, model: ServedModel, tree: KVTree) -> None:
         self.post(partial(self._target.loaded, model, tree))
 
     def load_failed(self, model: str, error: BaseException) -> None:
@@ -55,6 +55,11 @@ class OnLoop:
 
     def evicted(self, nbytes: int) -> None:
         self.post(partial(self._target.evicted, nbytes))
+
+    def said(
+        self, level: Literal["info", "warning"], kind: Literal["memory", "reset"], message: str
+    ) -> None:
+        self.post(partial(self._target.said, level, kind, message))
 
     def died(self, error: BaseException | None) -> None:
         self.post(partial(self._target.died, error))

@@ -25,6 +25,11 @@ class ResolvedSampling:
     top_p: float = 1.0
     top_k: int = 0
 
+    @property
+    def greedy(self) -> bool:
+        """Whether only the likeliest token can come out."""
+        return min(self.temperature, self.top_p) < TINY or self.top_k == 1
+
 
 def resolve_sampling(request: Sampling, config: Sampling, model: Sampling) -> ResolvedSampling:
     """Each figure on its own, from the first of the three that has it."""
@@ -47,7 +52,7 @@ def make_sampler(sampling: ResolvedSampling) -> Callable[[mx.array], mx.array]:
     """
     from mlx_lm import sample_utils
 
-    greedy = min(sampling.temperature, sampling.top_p) < TINY or sampling.top_k == 1
+    greedy = sampling.greedy
 
     def make(top_k: int) -> Callable[[mx.array], mx.array]:
         sampler: Callable[[mx.array], mx.array] = sample_utils.make_sampler(

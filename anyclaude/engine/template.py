@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from anyclaude.engine.dialects import native_dialect
+from anyclaude.engine.template_bounds import Bounds, Source, common_length, mark
 from anyclaude.engine.template_messages import (
     Conversion,
     StandIn,
@@ -31,7 +32,7 @@ from anyclaude.engine.template_messages import (
 from anyclaude.engine.template_probe import Probe, Seam, TemplateRefused
 from anyclaude.engine.template_render import TextRenderer
 from anyclaude.engine.template_splice import Insert, Unspliced, splice, stand_in
-from anyclaude.engine.token_runs import TokenRuns
+from anyclaude.engine.token_runs import TokenRuns, join
 from anyclaude.errors import InvalidRequest
 from anyclaude.types import (
     EchoTurn,
@@ -46,7 +47,7 @@ from anyclaude.types import (
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-__all__ = ["ChatTemplate", "Rendered", "ToolFallback"]
+__all__ = ["ChatTemplate", "Rendered", "ToolFallback", "common_length"]
 
 _HEADS = 16  # system prompts whose tokens are remembered
 
@@ -57,8 +58,11 @@ class Rendered:
 
     ``system_tokens`` covers what every conversation with this system prompt and these tools
     begins with, ``mark_tokens`` what lies before the end of the message with the last cache
-    mark (0 without one), ``tail_start`` is where the generation tail begins. ``notes`` say what
-    could not be given to the model as the client sent it.
+    mark (0 without one), ``tail_start`` is where the generation tail begins. ``message_ends``
+    has for each message where it ends: a conversation that is cut there and goes on in another
+    way begins with the same tokens. They never decrease; a message whose end can't be told has
+    that of the one before. ``notes`` say what could not be given to the model as the client
+    sent it.
     """
 
     tokens: Tokens
@@ -68,6 +72,7 @@ class Rendered:
     tail_start: int
     thinking: ThinkingMarkers | None
     notes: tuple[str, ...]
+    message_ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class _Composed:
     runs: list[str | Tokens]
     tail: str
     notes: tuple[str, ...]
+    source: Source
 
     def without_tail(self) -> list[str | Tokens]:
         *rest, last = self.runs
@@ -117,7 +123,8 @@ class ChatTemplate:
         self._tails: dict[tuple[str, bool], str | None] = {}
         self._heads: OrderedDict[str, Tokens] = OrderedDict()
         self._lock = threading.Lock()
-        self._decode = functools.lru_cache(maxsize=512)(self._decode_tokens)
+        self._bounds = Bounds(self._probe, self._runs, self._ends)
+        self._decode = functools.lru_cache(maxsize=512)(self.decode)
         self.dialect: ToolDialect = (
             native if native is not None and self._traits.tools else fallback.dialect
         )
@@ -134,7 +141,8 @@ class ChatTemplate:
         :class:`InvalidRequest` when the template refuses the conversation in every form.
         """
         composed = self._compose(request, echoes, tail=True)
-        tokens = self._encode(composed.runs)
+        pieces = [self._runs.pieces(r) if isinstance(r, str) else r for r in composed.runs]
+        tokens = join(pieces)
         tail_start = common_length(tokens, self._encode(composed.without_tail()))
         system_tokens = common_length(tokens, self._head(request))
         return Rendered(
@@ -145,7 +153,14 @@ class ChatTemplate:
             tail_start=tail_start,
             thinking=self._thinking(composed.runs[-1]),
             notes=tuple(dict.fromkeys(composed.notes)),
+            message_ends=self._bounds.message_ends(
+                len(request.messages), composed.source, pieces, tail_start
+            ),
         )
+
+    def decode(self, tokens: Tokens) -> str:
+        """The text of some tokens, special ones included."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
 
     # --------------------------------------------------------------------------- composing
 
@@ -230,17 +245,27 @@ class ChatTemplate:
                 raise Unspliced(index, f"no place for it after a {role or 'missing'} turn")
             tokens = self._without_end(echo.tokens) if echo is not None else ()
             inserts[index] = Insert(stand_ins[index], seam, seen, tokens)
-        runs = splice(text, inserts, self._ends, self._thinking_markers())
+        spliced = splice(text, inserts, self._ends, self._thinking_markers())
+        runs, spans = spliced.runs, spliced.spans
         ending = self._tail(str(turns[-1]["role"]), thinking) if tail and turns else None
         if prefill is not None:
             head, ending = runs[-3], inserts[last].tail
             assert isinstance(head, str)
             closing = self._closed_thought(ending)
             runs[-3:] = [head + closing + prefill]
+            del spans[-1], stand_ins[last]
             ending += closing + prefill
         elif ending is None or not (isinstance(runs[-1], str) and runs[-1].endswith(ending)):
             ending = ""
-        return _Composed(runs, ending, tuple(conversion.notes))
+        whole = functools.partial(self._render_whole, request, traits=traits, tail=False)
+        source = Source(
+            text,
+            spans,
+            stand_ins,
+            thinking,
+            lambda: whole(turns=conversion.marked(mark)),
+        )
+        return _Composed(runs, ending, tuple(conversion.notes), source)
 
     def _closed_thought(self, tail: str) -> str:
         markers = self._thinking(tail)
@@ -271,13 +296,7 @@ class ChatTemplate:
         return render(turns, tools=tools, tail=tail, thinking=_wants_thinking(request))
 
     def _encode(self, runs: Sequence[str | Tokens]) -> Tokens:
-        joined: list[int] = []
-        for run in runs:
-            joined.extend(self._runs.encode(run) if isinstance(run, str) else run)
-        return tuple(joined)
-
-    def _decode_tokens(self, tokens: Tokens) -> str:
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+        return join([self._runs.pieces(r) if isinstance(r, str) else r for r in runs])
 
     # ----------------------------------------------------------------------------- figures
 
@@ -344,21 +363,6 @@ class ChatTemplate:
         start, end = self._markers
         opened = isinstance(last_run, str) and last_run.rstrip().endswith(start)
         return ThinkingMarkers(start, end, opened)
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens both begin with."""
-    limit = min(len(first), len(second))
-    if first[:limit] == second[:limit]:
-        return limit
-    low, high = 0, limit
-    while low < high:  # slices compare far faster than a loop over 100,000 tokens
-        middle = (low + high + 1) // 2
-        if first[:middle] == second[:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _wants_thinking(request: MessagesRequest) -> bool:

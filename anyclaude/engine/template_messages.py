@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from anyclaude.types import (
     MediaBlock,
@@ -29,6 +29,7 @@ from anyclaude.types import (
 )
 
 Turn: TypeAlias = dict[str, object]
+TurnKind: TypeAlias = Literal["user", "system", "tool", "assistant", "call"]
 
 IMAGE_NOTE = "[image omitted: the model has no vision]"
 DOCUMENT_NOTE = "[document omitted: the model reads text only]"
@@ -86,13 +87,16 @@ class Conversion:
     stand_ins: Mapping[int, StandIn] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _turns: list[Turn] = field(default_factory=list)
+    _owners: list[int] = field(default_factory=list)
+    _index: int = -1
     _names: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def run(self) -> list[Turn]:
         """The turns, shaped as the traits demand."""
         if system := system_text(self.request, self.traits, self.fallback):
-            self._turns.append({"role": "system", "content": system})
+            self._add({"role": "system", "content": system})
         for index, message in enumerate(self.request.messages):
+            self._index = index
             if message.role == "system":
                 self._system(message)
             elif message.role == "assistant":
@@ -101,22 +105,40 @@ class Conversion:
                 self._user(message)
         return shape(self._turns, self.traits)
 
+    def marked(self, mark: Callable[[int, TurnKind, int], str]) -> list[Turn]:
+        """The turns of :meth:`run` once more, a mark at the end of each message's words.
+
+        ``mark`` takes the message's index, the kind of turn, and how much white space the words
+        end in: the mark stands before it, as some templates cut it off. A turn with calls has
+        it in the name of the last one; empty turns and stand-ins have none.
+        """
+        turns = [
+            turn if owner in {-1, *self.stand_ins} else _marked(turn, owner, mark)
+            for turn, owner in zip(self._turns, self._owners, strict=True)
+        ]
+        return shape(turns, self.traits)
+
+    def _add(self, turn: Turn, at: int | None = None) -> None:
+        at = len(self._turns) if at is None else at
+        self._turns.insert(at, turn)
+        self._owners.insert(at, self._index)
+
     # ------------------------------------------------------------------------------- roles
 
     def _system(self, message: Message) -> None:
         content = "\n".join(self._text(block) for block in message.content)
         if self.traits.system_anywhere or not self._turns:
-            self._turns.append({"role": "system", "content": content})
+            self._add({"role": "system", "content": content})
         else:
             reminder = f"<system-reminder>\n{content}\n</system-reminder>"
-            self._turns.append({"role": "user", "content": reminder})
+            self._add({"role": "user", "content": reminder})
 
     def _user(self, message: Message) -> None:
         pending: list[str] = []
 
         def flush() -> None:
             if pending:
-                self._turns.append({"role": "user", "content": "\n".join(pending)})
+                self._add({"role": "user", "content": "\n".join(pending)})
                 pending.clear()
 
         for block in message.content:
@@ -140,16 +162,16 @@ class Conversion:
         if not self.traits.parallel_calls:
             self._after_its_call(turn, call_id)
         else:
-            self._turns.append(turn)
+            self._add(turn)
 
     def _after_its_call(self, turn: Turn, call_id: str) -> None:
         """Where each call has a turn of its own, its result comes directly after it."""
         for position, earlier in enumerate(self._turns):
             calls = earlier.get("tool_calls")
             if isinstance(calls, list) and any(call["id"] == call_id for call in calls):
-                self._turns.insert(position + 1, turn)
+                self._add(turn, position + 1)
                 return
-        self._turns.append(turn)
+        self._add(turn)
 
     def _assistant(self, index: int, message: Message) -> None:
         stand_in = self.stand_ins.get(index)
@@ -159,7 +181,7 @@ class Conversion:
         uses = [b for b in message.content if isinstance(b, ToolUseBlock)]
         calls = [self._call(use) for use in uses]
         if stand_in is not None:
-            self._turns.append(self._stand_in_turn(stand_in, calls))
+            self._add(self._stand_in_turn(stand_in, calls))
             return
         if not self.traits.tools:
             texts += [self._call_text(use) for use in uses]
@@ -168,12 +190,11 @@ class Conversion:
         if self.traits.reasoning and (reasoning := "\n".join(thinking).strip()):
             turn["reasoning_content"] = reasoning
         if self.traits.parallel_calls or len(calls) < 2:
-            self._turns.append({**turn, "tool_calls": calls} if calls else turn)
+            self._add({**turn, "tool_calls": calls} if calls else turn)
             return
-        self._turns.append({**turn, "tool_calls": calls[:1]})
-        self._turns += [
-            {"role": "assistant", "content": "", "tool_calls": [call]} for call in calls[1:]
-        ]
+        self._add({**turn, "tool_calls": calls[:1]})
+        for call in calls[1:]:
+            self._add({"role": "assistant", "content": "", "tool_calls": [call]})
 
     def _call(self, use: ToolUseBlock) -> dict[str, object]:
         """The call for the template; also notes its name and id for the result to come."""
@@ -237,6 +258,21 @@ def system_text(request: MessagesRequest, traits: Traits, fallback: ToolFallback
     if request.tools and not traits.tools:
         parts.append(fallback.section(request.tools).strip("\n"))
     return "\n\n".join(parts)
+
+
+def _marked(turn: Turn, owner: int, mark: Callable[[int, TurnKind, int], str]) -> Turn:
+    calls = turn.get("tool_calls")
+    if isinstance(calls, list) and calls:
+        *first, last = calls
+        function = last["function"]
+        name = function["name"] + mark(owner, "call", 0)
+        return {**turn, "tool_calls": [*first, {**last, "function": {**function, "name": name}}]}
+    words = str(turn["content"])
+    if not (said := words.rstrip()):
+        return turn
+    space = words[len(said) :]
+    written = mark(owner, cast(TurnKind, turn["role"]), len(space))
+    return {**turn, "content": said + written + space}
 
 
 # -------------------------------------------------------------------------------- the shape

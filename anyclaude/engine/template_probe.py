@@ -6,11 +6,12 @@ conversation of a few words, answered by whether they come out again, in order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from anyclaude.engine.template_messages import Traits, Turn, shape
+from anyclaude.engine.template_messages import Traits, Turn, TurnKind, shape
 
 PROBE_TOOL: dict[str, object] = {
     "type": "function",
@@ -236,6 +237,46 @@ class Probe:
             return None
         core = common_prefix(*leads, *(tail for tail in tails if tail is not None))
         return Seam(core, frozenset(lead[len(core) :] for lead in leads))
+
+    def what_follows(self, kind: TurnKind, thinking: bool, space: str = "") -> frozenset[str]:
+        """The texts seen behind the words of a turn (a call: behind its name), whatever comes
+        next in the conversation. The words end in ``space``."""
+        mark = _MARK + space
+        one, two = _user("probeuser"), _user("probeagain")
+        said, system = _assistant("probesaid"), _system("probesystem")
+        call = _call("probevalue", self.traits)
+        other = _call("probeother", self.traits, 1)
+        result = _result("proberesult", call)
+        after: list[list[Turn]] = [[], [said], [two], [said, two]]
+        if self.traits.system_anywhere:
+            after.append([system])
+        if self.traits.tools and kind not in ("call", "assistant"):
+            after.append([_calling(other), _result("probesecond", other)])
+        match kind:
+            case "tool":
+                befores: list[list[Turn]] = [[one, _calling(call), _result(mark, call)]]
+                if self.traits.parallel_calls:
+                    befores.append([one, _calling(call, other), _result(mark, call)])
+                    after.append([_result("probesecond", other)])
+            case "call":
+                befores = [[one, _calling(_call("probevalue", self.traits, name=_MARK))]]
+                after = [[], [result], [result, said]]
+            case _:
+                befores = [[one, {"role": kind, "content": mark}]]
+                befores += [[{"role": kind, "content": mark}]] if kind == "user" else []
+        found: set[str] = set()
+        for before, following in itertools.product(befores, after):
+            try:
+                text = self._render(
+                    shape([*before, *following], self.traits),
+                    tools=[PROBE_TOOL] if self.traits.tools and not self.traits.tools_move else [],
+                    thinking=thinking,
+                )
+            except TemplateRefused:
+                continue
+            if text.count(_MARK) == 1:
+                found.add(text.partition(_MARK)[2])
+        return frozenset(found)
 
     def _lead(self, before: Sequence[Turn], after: Sequence[Turn], thinking: bool) -> str | None:
         tools = self.traits.tools and not self.traits.tools_move

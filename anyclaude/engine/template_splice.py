@@ -28,6 +28,17 @@ class Insert:
     tokens: Tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Spliced:
+    """The prompt as runs of text and of tokens, by turns; it begins and ends with text.
+
+    ``spans`` are the parts of the template's own text that the runs of text hold.
+    """
+
+    runs: list[str | Tokens]
+    spans: list[tuple[int, int]]
+
+
 class Unspliced(Exception):
     """A mark didn't come out where it can be replaced; ``message_index`` says whose."""
 
@@ -46,12 +57,13 @@ def splice(
     inserts: Mapping[int, Insert],
     ends: Sequence[str],
     thinking: ThinkingMarkers | None,
-) -> list[str | Tokens]:
-    """The prompt as runs of text and of tokens, by turns.
+) -> Spliced:
+    """Puts the inserts in. ``ends`` are the texts of the model's end tokens.
 
-    ``ends`` are the texts of the model's end tokens. Raises :class:`Unspliced`.
+    Raises :class:`Unspliced`.
     """
     runs: list[str | Tokens] = []
+    spans: list[tuple[int, int]] = []
     done = 0
     for index, insert in inserts.items():
         mark = insert.stand_in.mark
@@ -62,6 +74,7 @@ def splice(
         if start is None or start < done:
             raise Unspliced(index, "the template wrote something else before the turn")
         runs += [text[done:start] + insert.tail, insert.tokens]
+        spans.append((done, start))
         done = at + len(mark)
         if insert.stand_in.as_call:
             closings = [found for end in ends if (found := text.find(end, done)) >= 0]
@@ -69,7 +82,8 @@ def splice(
                 raise Unspliced(index, "the template doesn't close the turn")
             done = min(closings)
     runs.append(text[done:])
-    return runs
+    spans.append((done, len(text)))
+    return Spliced(runs, spans)
 
 
 def _start(text: str, mark_at: int, seam: Seam, thinking: ThinkingMarkers | None) -> int | None:

@@ -13,9 +13,11 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from anyclaude.types import Tokens
+
+Pieces: TypeAlias = list[tuple[str, "array[int]"]]
 
 
 class AddedToken(Protocol):
@@ -93,6 +95,10 @@ class TokenRuns:
 
     def encode(self, text: str) -> Tokens:
         """The tokens of ``text``, as one call of the tokenizer would give them."""
+        return join([self.pieces(text)])
+
+    def pieces(self, text: str) -> Pieces:
+        """``text`` cut where this tokenizer always cuts, with the tokens of each piece."""
         pieces = self._split(text)
         found: dict[str, array[int]] = {}
         with self._lock:
@@ -105,10 +111,12 @@ class TokenRuns:
             fresh = dict(zip(missing, self._encode(missing), strict=True))
             found |= fresh
             self._remember(fresh)
-        joined: array[int] = array("I")
-        for piece in pieces:
-            joined.extend(found[piece])
-        return tuple(joined)
+        return [(piece, found[piece]) for piece in pieces]
+
+    def starts_piece(self, text: str) -> bool:
+        """Whether tokens begin where ``text`` begins, whatever is in front of it."""
+        found = self._splitter.match(text) if self._splitter is not None else None
+        return found is not None and found.group() in self._cuts
 
     def _split(self, text: str) -> list[str]:
         if not text:
@@ -139,6 +147,18 @@ class TokenRuns:
             while self._size > self._limit and self._cache:
                 piece, tokens = self._cache.popitem(last=False)
                 self._size -= _cost(piece, tokens)
+
+
+def join(runs: Sequence[Pieces | Tokens]) -> Tokens:
+    """All tokens of runs that are tokens already or text in pieces."""
+    joined: array[int] = array("I")
+    for run in runs:
+        if isinstance(run, list):
+            for _, tokens in run:
+                joined.extend(tokens)
+        else:
+            joined.extend(run)
+    return tuple(joined)
 
 
 def _cost(piece: str, tokens: array[int]) -> int:

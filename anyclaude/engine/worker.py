@@ -13,24 +13,33 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
 
 import mlx.core as mx
 
-from anyclaude.caches.kv.tree import PrefixTree, TreeStats
-from anyclaude.engine.batch import Batch, Ended, Removed, Step
+from anyclaude.caches.kv.disk import DiskTier
+from anyclaude.caches.kv.tree import TreeStats
+from anyclaude.config.settings import MemorySettings
+from anyclaude.engine.disk_link import DiskLink
+from anyclaude.engine.footprint import probe as make_probe
 from anyclaude.engine.job import Job
-from anyclaude.engine.kv import KVCutter, StoredKV, is_sliceable
+from anyclaude.engine.kv import KVTree
 from anyclaude.engine.load import LoadedModel
+from anyclaude.engine.memory import MemoryGuard
+from anyclaude.engine.memory_actions import apply_limits, working_set
+from anyclaude.engine.memory_policy import ResetRules, memory_limits
+from anyclaude.engine.serving import Limits, Serving
 from anyclaude.engine.template import ChatTemplate
 from anyclaude.errors import AnyclaudeError, EngineFailed, Overloaded
-from anyclaude.types import Delta, Finish, Prefill, Sampling, Usage
+from anyclaude.types import Sampling, Tokens
 
 log = logging.getLogger(__name__)
 
 MAX_FAILED_STEPS = 3
 DRAIN_SECONDS = 60.0
+IDLE_SECONDS = 2.0  # Between two looks at the memory while there is nothing to do.
+FULL_SECONDS = 0.2  # Until the disk tier's full queue is looked at again.
 
 ProgressFn: TypeAlias = Callable[[float, str], None]
 ModelLoader: TypeAlias = Callable[[str, ProgressFn], LoadedModel]
@@ -61,23 +70,23 @@ class Observer(Protocol):
     """Whom the thread tells; called on the MLX thread."""
 
     def loading(self, model: str, progress: float, detail: str) -> None: ...
-    def loaded(self, model: ServedModel, tree: PrefixTree[StoredKV]) -> None: ...
+    def loaded(self, model: ServedModel, tree: KVTree) -> None: ...
     def load_failed(self, model: str, error: BaseException) -> None: ...
     def unloaded(self) -> None: ...
     def step_failed(self, error: BaseException, requests: int) -> None: ...
     def evicted(self, nbytes: int) -> None: ...
+    def said(
+        self, level: Literal["info", "warning"], kind: Literal["memory", "reset"], message: str
+    ) -> None: ...
     def died(self, error: BaseException | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Tokens per prefill chunk and delta, rows at once, and bytes for stored KV."""
+class MemoryOptions:
+    """How much memory the process may take, and when the cache is emptied."""
 
-    prefill_chunk: int
-    stream_chunk: int
-    max_running: int
-    cache_bytes: int
-    cache_enabled: bool
+    settings: MemorySettings
+    resets: ResetRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +108,25 @@ class Worker(threading.Thread):
         loader: ModelLoader,
         limits: Limits,
         observer: Observer,
+        disk: DiskTier | None = None,
+        memory: MemoryOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="anyclaude-mlx", daemon=True)
         self._loader = loader
         self._limits = limits
         self._observer = observer
+        self._disk = disk
+        self._memory = memory
         self._clock = clock
+        self.guard = self._make_guard()
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = False
-        self._model: LoadedModel | None = None
-        self._batch: Batch | None = None
-        self._tree: PrefixTree[StoredKV] | None = None
+        self._serving: Serving | None = None
         self._next_model: str | None = None
         self._drain_until = 0.0
         self._failed_steps = 0
         self._busy = 0.0
-        self._prefill_tps = 0.0
         self.gauges = Gauges()
 
     # -------------------------------------------------------------------- called by the engine
@@ -125,6 +136,10 @@ class Worker(threading.Thread):
 
     def cancel(self, job_id: str) -> None:
         self._commands.put(lambda: self._cancel(job_id))
+
+    def fetch(self, tokens: Tokens, done: Callable[[], None]) -> None:
+        """Brings what the disk has of ``tokens`` into the tree, then calls ``done``."""
+        self._commands.put(lambda: self._fetch(tokens, done))
 
     def load(self, model: str) -> None:
         """Loads ``model``; running requests finish first, waiting ones are turned away."""
@@ -142,11 +157,27 @@ class Worker(threading.Thread):
         self._stopping = True
         self._commands.put(lambda: None)
 
+    def _make_guard(self) -> MemoryGuard | None:
+        memory = self._memory
+        if memory is None:
+            return None
+        probe = make_probe()
+        return MemoryGuard(
+            memory_limits(memory.settings, probe().total, working_set()),
+            probe,
+            self._observer.said,
+            max_rows=self._limits.max_running,
+            resets=memory.resets,
+            clock=self._clock,
+        )
+
     # ------------------------------------------------------------------------------- the loop
 
     def run(self) -> None:
         error: BaseException | None = None
         try:
+            if self.guard is not None:
+                apply_limits(self.guard.limits, self._observer.said)
             self._loop()
         except BaseException as exc:
             error = exc
@@ -158,9 +189,9 @@ class Worker(threading.Thread):
 
     def _loop(self) -> None:
         while not self._stopping:
-            if self._next_model is None and (self._batch is None or self._batch.idle):
+            if self._next_model is None and (self._serving is None or self._serving.idle):
                 self._gauge()
-                self._commands.get()()
+                self._wait()
             while not self._stopping:
                 try:
                     command = self._commands.get_nowait()
@@ -169,118 +200,81 @@ class Worker(threading.Thread):
                 command()
             if self._next_model is not None:
                 self._swap_when_drained()
-            if self._batch is not None and not self._batch.idle:
-                self._guarded_step(self._batch)
+            if self._serving is not None and not self._serving.idle:
+                self._guarded_step(self._serving)
 
-    def _guarded_step(self, batch: Batch) -> None:
+    def _wait(self) -> None:
+        """Runs the next command; until one comes, answers are brought to disk."""
+        while self._serving is not None:
+            if not self._serving.unwritten:
+                pause = IDLE_SECONDS
+            elif self._serving.write():
+                pause = 0.0
+            else:
+                pause = FULL_SECONDS
+            try:
+                command = self._commands.get(block=bool(pause), timeout=pause)
+            except queue.Empty:
+                self._serving.check_memory()
+                continue
+            return command()
+        self._commands.get()()
+
+    def _guarded_step(self, serving: Serving) -> None:
         started = self._clock()
         try:
-            step = batch.step()
+            step = serving.step()
         except Exception as exc:
             self._failed_steps += 1
             log.exception("a step failed")
             # An error inside a compiled sampler leaves this thread's random state unusable.
             mx.random.seed(time.time_ns() % 2**32)
-            self._observer.step_failed(exc, len(batch.jobs))
+            self._observer.step_failed(exc, len(serving.jobs))
             self._fail_all(EngineFailed(f"the model failed on this request: {exc}"))
             if self._failed_steps >= MAX_FAILED_STEPS:
                 raise
-            self._new_batch()
             return
         self._failed_steps = 0
-        took = self._clock() - started
-        self._busy += took
+        self._busy += self._clock() - started
         self._gauge()  # First, so that whoever hears of an ending sees the row gone.
-        self._report(step, took)
-
-    def _report(self, step: Step, took: float) -> None:
-        if step.prefill_tokens:
-            rate = step.prefill_tokens / max(took, 1e-6)
-            old = self._prefill_tps
-            self._prefill_tps = rate if not old else 0.7 * old + 0.3 * rate
-        for row in step.prefilled:
-            reused = row.job.lease.length
-            row.job.report(Prefill(reused + row.prefilled, len(row.job.tokens)))
-        ended = {end.row.uid for end in step.ended}
-        for row in step.generated:
-            full = row.pending_tokens >= self._limits.stream_chunk
-            if row.pending and (full or row.uid in ended):
-                row.job.report(Delta(row.pending, row.pending_tokens))
-                row.pending, row.pending_tokens = "", 0
-        for end in step.ended:
-            self._finish(end)
-
-    def _finish(self, end: Ended) -> None:
-        row, job = end.row, end.row.job
-        nbytes = self._keep(end.removed)
-        now = self._clock()
-        first = row.first_token or now
-        saved = job.lease.length / self._prefill_tps if self._prefill_tps else 0.0
-        job.report(
-            Finish(
-                reason=end.reason,
-                usage=usage_of(job, job.lease.length, len(row.tokens)),
-                tokens=() if end.stop_sequence else tuple(row.tokens),
-                stop_sequence=end.stop_sequence,
-                queue_ms=(row.inserted - job.submitted) * 1000,
-                prefill_ms=(first - row.inserted) * 1000,
-                decode_ms=(now - first) * 1000,
-                kv_bytes=nbytes,
-                time_saved_ms=saved * 1000,
-            )
-        )
-        job.lease.release()
-
-    def _keep(self, removed: Removed) -> int:
-        """Stores a row's KV in the tree; returns the bytes that the whole of it takes."""
-        if removed.kv is None or self._tree is None:
-            return 0
-        nbytes = KVCutter().nbytes(removed.kv)
-        if self._limits.cache_enabled:
-            self._tree.insert(removed.tokens, removed.kv)
-            freed = self._tree.evict_to(self._limits.cache_bytes)
-            if freed:
-                self._observer.evicted(freed)
-        return nbytes
+        serving.reports(step)
+        serving.check_memory()
 
     # ------------------------------------------------------------------------------- commands
 
     def _submit(self, job: Job) -> None:
-        if self._batch is None or self._next_model is not None:
+        if self._serving is None or self._next_model is not None:
             self._turn_away(job, Overloaded("the model is being changed", retry_after=5))
             return
-        self._batch.add(job)
+        self._serving.submit(job)
 
     def _turn_away(self, job: Job, error: BaseException) -> None:
         job.lease.release()
         job.report(error)
 
     def _cancel(self, job_id: str) -> None:
-        if self._batch is None:
-            return
-        out = self._batch.cancel(job_id)
-        if isinstance(out, Job):
-            out.lease.release()
-        elif out is not None:
-            self._keep(out)
-            out.row.job.lease.release()
+        if self._serving is not None:
+            self._serving.cancel(job_id)
+
+    def _fetch(self, tokens: Tokens, done: Callable[[], None]) -> None:
+        if self._serving is None or self._serving.disk is None:
+            return done()
+        self._serving.disk.fetch(tokens, done)
 
     def _flush(self, done: Callable[[TreeStats], None]) -> None:
-        freed = self._tree.clear() if self._tree is not None else TreeStats(0, 0, 0, 0)
-        mx.clear_cache()
-        done(freed)
+        done(self._serving.flush() if self._serving is not None else TreeStats(0, 0, 0, 0))
 
     # ------------------------------------------------------------------------- changing models
 
     def _begin_swap(self, model: str) -> None:
         self._next_model = model
         self._drain_until = self._clock() + DRAIN_SECONDS
-        if self._batch is not None:
-            for job in self._batch.drop_waiting():
+        if self._serving is not None:
+            for job in self._serving.drop_waiting():
                 self._turn_away(job, Overloaded("the model is being changed", retry_after=5))
 
     def _swap_when_drained(self) -> None:
-        if self._batch is not None and not self._batch.idle:
+        if self._serving is not None and not self._serving.idle:
             if self._clock() < self._drain_until:
                 return
             self._fail_all(Overloaded("the model was changed during this answer", retry_after=5))
@@ -291,9 +285,8 @@ class Worker(threading.Thread):
             return
         try:
             loaded = self._loader(model, lambda p, what: self._loading(model, p, what))
-            tree: PrefixTree[StoredKV] = PrefixTree(
-                KVCutter(), sliceable=is_sliceable(loaded.model)
-            )
+            serving = Serving(loaded, self._limits, self._observer.evicted, self._clock, self.guard)
+            self._link_disk(serving)
         except Stopped:
             return
         except Exception as exc:
@@ -301,82 +294,61 @@ class Worker(threading.Thread):
                 log.exception("loading %s failed", model)
             self._observer.load_failed(model, exc)
             return
-        self._model, self._tree = loaded, tree
-        self._new_batch()
-        self._observer.loaded(ServedModel.of(loaded), tree)
+        self._serving = serving
+        self._observer.loaded(ServedModel.of(loaded), serving.tree)
 
     def _loading(self, model: str, progress: float, detail: str) -> None:
         if self._stopping:
             raise Stopped
         self._observer.loading(model, progress, detail)
 
-    def _new_batch(self) -> None:
-        assert self._model is not None and self._tree is not None
-        if self._batch is not None:
-            self._batch.close()
-        model = self._model
-        self._batch = Batch(
-            model.model,
-            eos_ids=model.eos_ids,
-            detokenizer=lambda: model.tokenizer.detokenizer,
-            sliceable=self._tree.sliceable,
-            prefill_chunk=self._limits.prefill_chunk,
-            max_running=self._limits.max_running,
-            refresh=self._refresh,
-            clock=self._clock,
-        )
+    def _link_disk(self, serving: Serving) -> None:
+        if self._disk is not None and self._limits.cache_enabled:
+            serving.disk = DiskLink(
+                self._disk,
+                serving.tree,
+                serving.layout,
+                serving.model.fingerprint,
+                self._limits.kv_bits,
+                self._commands.put,
+                lambda: self._warm_up(serving),
+            )
 
-    def _refresh(self, job: Job) -> Job:
-        """The job with what the tree has learnt since it was admitted."""
-        assert self._tree is not None
-        prompt = job.tokens[:-1]
-        if self._tree.match_length(prompt) <= job.lease.length:
-            return job
-        job.lease.release()
-        return replace(job, lease=self._tree.lease(prompt))
+    def _warm_up(self, serving: Serving) -> None:
+        """What the last session began with is brought back from disk, or else read again."""
+        disk = serving.disk
+        if disk is None or not self._limits.warm_up or serving is not self._serving:
+            return
+        if head := disk.last_head():
+            disk.fetch(head, lambda: serving.warm_up(head))
 
     def _drop_model(self) -> None:
         """Frees weights and KV before others are loaded; the engine holds neither."""
-        if self._batch is not None:
-            self._batch.close()
-        if self._tree is not None:
-            self._tree.clear()
-        self._model = self._batch = self._tree = None
+        if self._serving is not None:
+            self._serving.close()
+        self._serving = None
         gc.collect()
         mx.clear_cache()
 
     def _fail_all(self, error: BaseException) -> None:
-        if self._batch is None:
-            return
-        for job in self._batch.jobs:
-            self._turn_away(job, error)
+        if self._serving is not None:
+            for job in self._serving.abandon():
+                self._turn_away(job, error)
 
     def _abandon(self, error: BaseException | None) -> None:
         reason = "anyclaude is stopping" if error is None else f"the MLX thread died: {error}"
-        if self._batch is not None:
-            for job in self._batch.jobs:
-                self._turn_away(job, EngineFailed(reason))
-            self._batch.close()
-        self._model = self._batch = self._tree = None
+        self._fail_all(EngineFailed(reason))
+        if self._serving is not None:
+            self._serving.close()
+        self._serving = None
         self._gauge()
 
     def _gauge(self) -> None:
-        batch = self._batch
+        serving = self._serving
         self.gauges = Gauges(
-            running=batch.running if batch else 0,
-            waiting=batch.waiting if batch else 0,
+            running=serving.running if serving else 0,
+            waiting=serving.waiting if serving else 0,
             busy_seconds=self._busy,
-            prefill_tps=self._prefill_tps,
+            prefill_tps=serving.sizer.tokens_per_second if serving else 0.0,
             active_bytes=int(mx.get_active_memory()),
         )
-
-
-def usage_of(job: Job, reused: int, output_tokens: int) -> Usage:
-    """Anthropic's split of the prompt: read, newly written up to the mark, and the rest."""
-    created = max(0, job.mark_tokens - reused)
-    return Usage(
-        input_tokens=len(job.tokens) - reused - created,
-        cache_read_tokens=reused,
-        cache_creation_tokens=created,
-        output_tokens=output_tokens,
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -105,7 +105,7 @@ def store(
     if again:
         entries = _not_stored(con, entries)
     records = [entry.record for entry in entries if entry.record is not None]
-    _append(con, REQUESTS, [_request_row(record) for record in records])
+    _append(con, REQUESTS, [_request_row(record, bodies=bodies) for record in records])
     _append(con, TOOL_CALLS, [_call_row(call) for entry in entries for call in entry.calls])
     _append(
         con,
@@ -140,7 +140,9 @@ def _not_stored(con: duckdb.DuckDBPyConnection, entries: Sequence[Entry]) -> lis
     return [entry for entry in entries if entry.record is None or entry.record.id not in stored]
 
 
-def _request_row(record: RequestRecord) -> Row:
+def _request_row(record: RequestRecord, *, bodies: bool) -> Row:
+    if not bodies:
+        record = replace(record, prefix_break_before=None, prefix_break_after=None)
     return [
         instant(record.started_at) if name == "started_at" else getattr(record, name)
         for name in REQUESTS.column_names

@@ -7,7 +7,8 @@ comes from (:func:`anyclaude.logs.docs.schema_markdown`).
 
 Tables: ``requests``, ``tool_calls``, ``searches``, ``events``, ``messages`` and the link
 ``request_messages``. Views: ``latency`` (percentiles), ``hit_rate`` (by hour),
-``tool_success``, ``tools_used``, ``tokens_saved`` (by day and tier) and ``sessions``.
+``tool_success``, ``tools_used``, ``tokens_saved`` (by day and tier), ``sessions``,
+``system_prompts`` and ``misses``.
 
 Instants are ``TIMESTAMP`` in UTC: DuckDB's Python client can't read ``TIMESTAMPTZ`` without a
 package we don't ship. Our connections set the session's time zone to UTC, so that comparing
@@ -27,11 +28,12 @@ from anyclaude.types import PrefixBreak, Role, Tier
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: SQL type with constraints, and what it holds."""
+    """A column: SQL type with constraints, what it holds, and the migration that added it."""
 
     name: str
     type: str
     comment: str
+    since: int = 1
 
     @property
     def bare_type(self) -> str:
@@ -48,6 +50,9 @@ class Table:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
 
 
 def _words(values: type[Role] | type[Tier] | type[PrefixBreak]) -> str:
@@ -101,6 +106,44 @@ REQUESTS = Table(
         Column("retries", "INTEGER", "Attempts after the first."),
         Column("prefix_break_at", "BIGINT", "The first prompt token that differed from the cache."),
         Column("prefix_break_cause", "VARCHAR", f"Why: {_words(PrefixBreak)}."),
+        Column(
+            "tokens_from_disk",
+            "BIGINT DEFAULT 0",
+            "Prompt tokens whose KV was loaded from disk.",
+            since=3,
+        ),
+        Column(
+            "tokens_lost",
+            "BIGINT DEFAULT 0",
+            "Prompt tokens that had been computed before and had to be again.",
+            since=3,
+        ),
+        Column(
+            "prefix_lost_ms",
+            "DOUBLE DEFAULT 0",
+            "What that took, at the prefill speed measured last.",
+            since=3,
+        ),
+        Column(
+            "prefix_break_message",
+            "INTEGER",
+            "The message that holds prefix_break_at; -1: the system prompt or the tools.",
+            since=3,
+        ),
+        Column(
+            "prefix_break_before",
+            "VARCHAR",
+            "The text there in the prompt before; NULL without a difference or when bodies are "
+            "switched off.",
+            since=3,
+        ),
+        Column("prefix_break_after", "VARCHAR", "The text there in this prompt.", since=3),
+        Column(
+            "system_id",
+            "VARCHAR DEFAULT ''",
+            "The same for requests with the same system prompt and tools.",
+            since=3,
+        ),
     ),
 )
 
@@ -184,19 +227,33 @@ def quote(text: str) -> str:
 def _create_tables() -> tuple[str, ...]:
     statements: list[str] = []
     for table in TABLES:
-        columns = ", ".join(f"{column.name} {column.type}" for column in table.columns)
+        first = [column for column in table.columns if column.since == 1]
+        columns = ", ".join(f"{column.name} {column.type}" for column in first)
         statements.append(f"CREATE TABLE {table.name} ({columns})")
         statements.append(f"COMMENT ON TABLE {table.name} IS {quote(table.comment)}")
-        statements.extend(
-            f"COMMENT ON COLUMN {table.name}.{column.name} IS {quote(column.comment)}"
-            for column in table.columns
-        )
+        statements.extend(_comment(table, column) for column in first)
     return tuple(statements)
 
 
-def _create_views() -> tuple[str, ...]:
+def _comment(table: Table, column: Column) -> str:
+    return f"COMMENT ON COLUMN {table.name}.{column.name} IS {quote(column.comment)}"
+
+
+def _add_columns(number: int) -> tuple[str, ...]:
     statements: list[str] = []
-    for view in VIEWS:
+    for table in TABLES:
+        for column in table.columns:
+            if column.since == number:
+                statements.append(
+                    f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type}"
+                )
+                statements.append(_comment(table, column))
+    return tuple(statements)
+
+
+def _create_views(number: int) -> tuple[str, ...]:
+    statements: list[str] = []
+    for view in (view for view in VIEWS if view.since == number):
         statements.append(f"CREATE VIEW {view.name} AS {view.sql}")
         statements.append(f"COMMENT ON VIEW {view.name} IS {quote(view.comment)}")
     return tuple(statements)
@@ -213,7 +270,12 @@ class Migration:
 
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "tables", _create_tables()),
-    Migration(2, "views", _create_views()),
+    Migration(2, "views", _create_views(2)),
+    Migration(
+        3,
+        "misses",
+        (*_add_columns(3), _comment(REQUESTS, REQUESTS["prefix_break_cause"]), *_create_views(3)),
+    ),
 )
 
 _LIST = (

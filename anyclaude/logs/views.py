@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A named question, its answer in SQL, and a description for the docs."""
+    """A named question, its answer in SQL, and a description for the docs.
+
+    ``since`` is the number of the migration that creates it.
+    """
 
     name: str
     comment: str
     sql: str
+    since: int = 2
 
 
 LATENCY = View(
@@ -136,4 +140,61 @@ SESSIONS = View(
     """,
 )
 
-VIEWS = (LATENCY, HIT_RATE, TOOL_SUCCESS, TOOLS_USED, TOKENS_SAVED, SESSIONS)
+SYSTEM_PROMPTS = View(
+    "system_prompts",
+    "Per system prompt with its tools (system_id) and model, answered requests only: their "
+    "number, the head's tokens, hits (the whole head came out of a cache), the median time to "
+    "first token in milliseconds without and with a hit, the prompt tokens that needed no "
+    "prefill and the seconds that saved, tokens that had to be computed again, and the roles.",
+    """
+    WITH answered AS (
+        SELECT *, tokens_reused > 0 AND tokens_reused >= system_tokens - 1 AS hit
+        FROM requests
+        WHERE status = 200 AND role <> 'count' AND system_id <> ''
+    )
+    SELECT system_id, model, max(system_tokens) AS tokens, count(*) AS requests,
+           count(*) FILTER (WHERE hit) AS hits,
+           quantile_cont(ttft_ms, 0.5) FILTER (WHERE NOT hit) AS first_ttft_ms,
+           quantile_cont(ttft_ms, 0.5) FILTER (WHERE hit) AS cached_ttft_ms,
+           CAST(sum(tokens_reused) AS BIGINT) AS tokens_saved,
+           sum(time_saved_ms) / 1000 AS seconds_saved,
+           CAST(sum(tokens_lost) AS BIGINT) AS tokens_lost,
+           max(started_at) AS last_seen,
+           string_agg(DISTINCT role, ', ' ORDER BY role) AS roles
+    FROM answered
+    GROUP BY system_id, model
+    ORDER BY requests DESC, last_seen DESC
+    """,
+    since=3,
+)
+
+MISSES = View(
+    "misses",
+    "Prompts that didn't just go on where the last one ended, newest first: the likely cause, "
+    "the first token and the message concerned (-1: the system prompt or the tools), what had "
+    "been computed and must be again, in tokens and in seconds at the measured speed, and the "
+    "texts around a difference, then and now.",
+    """
+    SELECT started_at, id, session_id, role, model, prefix_break_cause AS cause,
+           prefix_break_at AS token, prefix_break_message AS message,
+           tokens_lost, prefix_lost_ms / 1000 AS seconds_lost,
+           input_tokens + cache_read_tokens + cache_creation_tokens AS prompt_tokens,
+           tokens_reused, tokens_from_disk,
+           prefix_break_before AS text_before, prefix_break_after AS text_after
+    FROM requests
+    WHERE prefix_break_cause <> 'none'
+    ORDER BY started_at DESC
+    """,
+    since=3,
+)
+
+VIEWS = (
+    LATENCY,
+    HIT_RATE,
+    TOOL_SUCCESS,
+    TOOLS_USED,
+    TOKENS_SAVED,
+    SESSIONS,
+    SYSTEM_PROMPTS,
+    MISSES,
+)

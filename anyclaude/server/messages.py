@@ -130,13 +130,23 @@ def about_headers() -> dict[str, str]:
 
 
 def _about(admission: Admission) -> dict[str, str]:
-    usage = admission.usage
+    usage, miss = admission.usage, admission.miss
     tier = "none" if admission.tier is None else admission.tier.value
-    return {
-        "x-anyclaude-cache": f"tier={tier}; reused={usage.cache_read_tokens}; "
-        f"prompt={usage.prompt_tokens}; cause={admission.break_cause.value}",
-        "x-anyclaude-backend": admission.backend,
-    }
+    said = [
+        f"tier={tier}",
+        f"reused={usage.cache_read_tokens}",
+        f"prompt={usage.prompt_tokens}",
+        f"cause={miss.cause.value}",
+    ]
+    if admission.from_disk:
+        said.append(f"disk={admission.from_disk}")
+    if miss.at is not None:
+        said.append(f"at={miss.at}")
+    if miss.message is not None:
+        said.append("message=head" if miss.message < 0 else f"message={miss.message}")
+    if miss.tokens_lost:
+        said.append(f"lost={miss.tokens_lost}")
+    return {"x-anyclaude-cache": "; ".join(said), "x-anyclaude-backend": admission.backend}
 
 
 def client_info(headers: Headers) -> ClientInfo:

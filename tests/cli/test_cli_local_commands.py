@@ -13,6 +13,9 @@ from cli_doubles import AdminServer, User
 from anyclaude.config import advice
 from anyclaude.config.advice import GIB, Machine
 from anyclaude.config.files import user_config_path
+from anyclaude.config.settings import MemorySettings
+from anyclaude.engine.footprint import Reading
+from anyclaude.engine.memory_policy import memory_limits
 
 
 def test_config_show_names_every_origin(
@@ -68,7 +71,7 @@ def test_config_check_lists_everything_wrong(user: User, tmp_path: Path) -> None
     result = user("config", "check", str(file))
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        f"anyclaude: {file}: cache.l4 is unknown; the nearest known key is cache.l1",
+        f"anyclaude: {file}: cache.l4 is unknown; the nearest known key is cache.l3",
         f"anyclaude: {file}: server.port is -1; expected an integer from 0 to 65535",
     ]
 
@@ -105,7 +108,13 @@ def test_recommend_for_a_mac(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(advice, "this_machine", lambda: Machine("Apple M4", 32 * GIB, True))
     lines = user("models", "recommend").stdout.splitlines()
     assert lines[0] == "this machine: Apple M4, 32 GB, Metal"
-    assert lines[4].startswith("-") and "Qwen3-Coder-30B-A3B-Instruct-4bit" in lines[5]
+    assert [*lines[3].split("  ")[0:1], lines[3].split()[-1]] == ["model", "seen"]
+    assert lines[5].split()[:11] == [
+        "mlx-community/Qwen3.6-35B-A3B-4bit",
+        *("20.4", "GB", "20.5", "kB", "61440", "1.3", "GB", "0", "71", "tok/s"),
+    ]
+    coder = next(line for line in lines if "Coder-30B-A3B-Instruct-4bit" in line).split()
+    assert coder[3:5] == ["98.3", "kB"] and coder[5:9] == ["39936", "3.9", "GB", "8"]
     assert any("rule of thumb" in line for line in lines)
 
 
@@ -115,6 +124,32 @@ def test_recommend_without_metal(user: User, monkeypatch: pytest.MonkeyPatch) ->
     assert "without Metal the embedded SmolLM2-135M-Instruct is the model to use" in text
     assert "fits" not in text.partition("best model by memory")[0]
     assert "fits 16 GB, best first" in user("models", "recommend", "--memory", "16").stdout
+
+
+def tiny_model(user: User, window: int, size: int) -> None:
+    """A model of 1 MB a token: 16 layers of 32 heads of 512."""
+    config = {
+        "model_type": "llama",
+        "hidden_size": 16384,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "head_dim": 512,
+        "max_position_embeddings": window,
+        "torch_dtype": "bfloat16",
+    }
+    folder = user.data / "models" / "tiny"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "config.json").write_text(json.dumps(config))
+    with (folder / "model.safetensors").open("wb") as weights:
+        weights.truncate(size)
+
+
+def test_models_info_tells_the_kv_cache(user: User) -> None:
+    tiny_model(user, 4096, 1000)
+    assert (
+        "kv cache: 1.0 MB a token (557.1 kB in 8 bits, 294.9 kB in 4)"
+        in user("models", "info", "tiny").stdout.splitlines()
+    )
 
 
 def doctor(user: User, code: int = 0) -> dict[str, tuple[str, str]]:
@@ -133,9 +168,10 @@ def test_doctor_on_a_fresh_machine(user: User, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", str(user.home))
     found = doctor(user)
     assert set(found) == {
-        "python", "machine", "memory", "blas", "model", "port", "data", "client", "log",
+        "python", "machine", "memory", "blas", "model", "fit", "port", "data", "client", "log",
     }  # fmt: skip
     assert found["model"][0] == "ok"
+    assert found["fit"] == ("ok", "not judged before the model was unpacked, at its first start")
     assert found["client"][0] == "warn" and "npm install" in found["client"][1]
     assert found["data"][1].endswith("is made at the first start")
     assert not user.data.exists()
@@ -162,6 +198,7 @@ def test_doctor_names_what_fails(user: User, monkeypatch: pytest.MonkeyPatch) ->
         found = doctor(user, 1)
     assert found["port"][0] == "fail" and "in use" in found["port"][1]
     assert found["model"][0] == "fail" and "models pull org/absent" in found["model"][1]
+    assert found["fit"] == ("ok", "not judged without the model")
     assert found["client"][0] == "fail"
     assert found["data"] == ("warn", f"{user.data} is open to others; chmod 700 '{user.data}'")
 
@@ -179,3 +216,64 @@ def test_doctor_on_a_broken_log(user: User, monkeypatch: pytest.MonkeyPatch) -> 
     (user.data / "anyclaude.duckdb").write_bytes(b"not a database" * 1000)
     verdict, text = doctor(user, 1)["log"]
     assert verdict == "fail" and "damaged" in text
+
+
+LIMITED = "the process may take 20.0 GB (memory.limit_gb)"
+
+
+@pytest.mark.parametrize(
+    ("window", "weights", "cache_gb", "verdict", "text"),
+    [
+        (1024, GIB, 4, "ok", "prefix cache up to 4.3 GB, in 21.5 GB"),
+        (1024, GIB, 17, "warn", "set cache.memory_gb = 16.0, or the prefix cache will shrink"),
+        (65536, GIB, 4, "warn", "choose a smaller model: 'anyclaude models recommend'"),
+        (8192, 19 * GIB, 4, "warn", "choose a smaller model"),
+    ],
+)
+def test_doctor_judges_model_window_and_cache_together(
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+    window: int,
+    weights: int,
+    cache_gb: int,
+    verdict: str,
+    text: str,
+) -> None:
+    machine = Machine("Apple M4", 32 * GIB, True)
+    monkeypatch.setattr(advice, "this_machine", lambda: machine)
+    monkeypatch.setattr("anyclaude.engine.footprint.probe", lambda: lambda: Reading(0, 32 * GIB, 0))
+    monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", "0")
+    monkeypatch.setenv("ANYCLAUDE_MODEL_DEFAULT", "tiny")
+    monkeypatch.setenv("ANYCLAUDE_MEMORY_LIMIT_GB", "20")
+    monkeypatch.setenv("ANYCLAUDE_CACHE_MEMORY_GB", str(cache_gb))
+    tiny_model(user, window, weights)
+    found = doctor(user)
+    assert found["memory"] == ("ok", f"32 GB, {LIMITED}")
+    assert found["fit"][0] == verdict and text in found["fit"][1], found["fit"]
+    assert "KV 1.0 MB a token (557.1 kB in 8 bits, 294.9 kB in 4)" in found["fit"][1]
+    assert f"for a window of {window}" in found["fit"][1]
+
+
+def test_doctor_names_the_window_that_fits(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "this_machine", lambda: Machine("Apple M4", 128 * GIB, True))
+    monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", "0")
+    monkeypatch.setenv("ANYCLAUDE_MODEL_DEFAULT", "tiny")
+    monkeypatch.setenv("ANYCLAUDE_CACHE_MEMORY_GB", "1")
+    monkeypatch.setattr(
+        "anyclaude.engine.memory_policy.memory_limits",
+        lambda *args: memory_limits(MemorySettings(limit_gb=60), 128 * GIB),
+    )
+    tiny_model(user, 262_144, GIB)
+    assert "set model.context_limit = 26624, or longer prompts" in doctor(user)["fit"][1]
+
+
+def test_doctor_counts_float32_without_metal(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "this_machine", lambda: Machine("Xeon", 32 * GIB, False))
+    monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", "0")
+    monkeypatch.setenv("ANYCLAUDE_MODEL_DEFAULT", "tiny")
+    monkeypatch.setenv("ANYCLAUDE_CACHE_L1", "false")
+    tiny_model(user, 1024, GIB)
+    found = doctor(user)
+    assert found["machine"][0] == "warn" and "no Metal" in found["machine"][1]
+    assert "weights 2.1 GB" in found["fit"][1] and "2.1 GB for a window of 1024" in found["fit"][1]
+    assert "prefix cache up to 0 B" in found["fit"][1]

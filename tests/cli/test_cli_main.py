@@ -44,7 +44,8 @@ def test_version(user: User) -> None:
 
 
 def test_every_command_of_the_contract_has_help(user: User) -> None:
-    for command in ("serve", "run", "env", "models", "sql", "logs", "cache", "config", "doctor"):
+    local = ("serve", "run", "env", "models", "sql", "logs", "cache", "config", "doctor")
+    for command in (*local, "replay", "bench"):
         result = user(command, "--help")
         assert result.exit_code == 0
         assert result.output.startswith(f"Usage: anyclaude {command}")

@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 
 from anyclaude.config.client_env import child_env, client_env
-from anyclaude.config.settings import ServerSettings, Settings
+from anyclaude.config.settings import PerformanceSettings, ServerSettings, Settings
 from anyclaude.runtime import Runtime
-from tests.doubles.token_model import DoubleLoader, Gate
+from tests.doubles.token_model import DoubleLoader
+from tests.traffic.gates import StepGate
 
 MARK = re.compile(r"SCENARIO:(\w+)")
 TURN = "<|im_start|>assistant\n"
@@ -72,7 +73,7 @@ class Stage:
 
     runtime: Runtime
     playbook: Playbook
-    gate: Gate
+    gate: StepGate
     home: Path
     project: Path
     claude: str
@@ -117,13 +118,24 @@ def claude_path() -> str:
 
 
 @asynccontextmanager
-async def staged(claude: str, embedded: Path, tmp_path: Path, window: int) -> AsyncIterator[Stage]:
+async def staged(
+    claude: str,
+    embedded: Path,
+    tmp_path: Path,
+    window: int,
+    performance: PerformanceSettings | None = None,
+) -> AsyncIterator[Stage]:
     data, home, project = tmp_path / "data", tmp_path / "home", tmp_path / "project"
     home.mkdir()
     project.mkdir()
-    playbook, gate = Playbook(), Gate()
+    playbook, gate = Playbook(), StepGate()
     loader = DoubleLoader(embedded, playbook, context_limit=window, gate=gate)
-    settings = Settings(data, data / "anyclaude.duckdb", server=ServerSettings(port=0))
+    settings = Settings(
+        data,
+        data / "anyclaude.duckdb",
+        server=ServerSettings(port=0),
+        performance=performance or PerformanceSettings(),
+    )
     runtime = Runtime(settings, loader=loader)
     await runtime.start()
     try:

@@ -2,12 +2,13 @@
 
 Every answer is computed from what the cache holds, not from what was sent, so a cache that is
 off by one token, belongs to another conversation or was padded wrongly gives another answer at
-once. Everything around it is real: mlx-lm's batch generator, its caches, the tokenizer, the
-chat template, the prefix tree.
+once. Everything around it is real: the batch, mlx-lm's caches, the tokenizer, the chat template,
+the prefix tree.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import mlx.nn as nn
 from mlx_lm.models.cache import KVCache
 
 from anyclaude.engine.load import LoadedModel, load_model
+from anyclaude.engine.ragged import Rows
 from anyclaude.engine.template import ToolFallback
 from anyclaude.tools.hermes import HERMES, hermes_result, hermes_tool_section
 from anyclaude.types import Sampling
@@ -48,8 +50,11 @@ class Gate:
 class TokenMemory(nn.Module):
     """One layer whose keys are token ids; next token = what the script says of the ids."""
 
-    def __init__(self, tokenizer: Any, vocab: int, eos: int, script: Script, gate: Gate) -> None:
+    def __init__(
+        self, tokenizer: Any, vocab: int, eos: int, script: Script, gate: Gate, width: int = 1
+    ) -> None:
         super().__init__()
+        self._width = width
         self._tokenizer = tokenizer
         self._vocab = vocab
         self._eos = eos
@@ -71,20 +76,27 @@ class TokenMemory(nn.Module):
         if gate.fail_next is not None:
             error, gate.fail_next = gate.fail_next, None
             raise error
-        ids = inputs.astype(mx.float32)[:, None, :, None]
-        layer = cache[0]
-        keys, _ = layer.update_and_fetch(ids, ids)
+        ids = mx.repeat(inputs.astype(mx.float32)[:, None, :, None], self._width, axis=3)
+        keys, _ = cache[0].update_and_fetch(ids, ids)
+        rows = keys.each if isinstance(keys, Rows) else list(mx.split(keys, keys.shape[0]))
+        histories = [[int(token) for token in row[0, 0, :, 0].tolist()] for row in rows]
         if inputs.shape[1] > 1:
             gate.prefill_calls += 1
-            gate.prefill_tokens += inputs.size
-            return mx.zeros((*inputs.shape, self._vocab))
+            counts = getattr(cache[0], "lengths", [inputs.shape[1]] * len(rows))
+            gate.prefill_tokens += sum(counts)
+            scores = mx.zeros((*inputs.shape, self._vocab))
+            for row, (history, count) in enumerate(zip(histories, counts, strict=True)):
+                if self._may_be_asked(history):
+                    scores[row, count - 1, self._next(history)] = 100.0
+            return scores
         gate.decode_calls += 1
-        rows = keys[:, 0, :, 0].tolist()
-        padding = layer.left_padding.tolist() if hasattr(layer, "left_padding") else [0]
-        chosen = [
-            self._next([int(t) for t in row[pad:]]) for row, pad in zip(rows, padding, strict=True)
-        ]
+        chosen = [self._next(history) for history in histories]
         return (mx.arange(self._vocab)[None, :] == mx.array(chosen)[:, None])[:, None, :] * 100.0
+
+    def _may_be_asked(self, history: list[int]) -> bool:
+        """Whether a pass over part of a prompt may be the one whose scores are looked at."""
+        at = self._prompt_end(history)
+        return at is not None and (at == len(history) or tuple(history[:at]) in self._answers)
 
     def _next(self, history: list[int]) -> int:
         at = self._prompt_end(history)
@@ -98,7 +110,7 @@ class TokenMemory(nn.Module):
                 self._eos,
             ]
         answer = self._answers[prompt]
-        # One more step runs after the end: mlx-lm samples ahead of what it has handed out.
+        # One more step runs after the end: the next pass begins before the last token is read.
         more = len(written) < len(answer) and answer[: len(written)] == written
         return answer[len(written)] if more else self._eos
 
@@ -110,17 +122,25 @@ class TokenMemory(nn.Module):
         return None
 
 
+@functools.lru_cache(maxsize=2)
+def embedded_base(path: Path) -> LoadedModel:
+    """Tokenizer and template of the embedded model, loaded once; its weights are let go."""
+    loaded = load_model(path, "embedded", lambda fraction, what: None, FALLBACK)
+    return replace(loaded, model=nn.Module())
+
+
 @dataclass(frozen=True)
 class DoubleLoader:
     """A model loader for the engine: SmolLM2's tokenizer and template over the double.
 
-    ``fail`` names models that cannot be loaded.
+    ``fail`` names models that cannot be loaded; ``width`` is how often each key holds its id.
     """
 
     embedded: Path
     script: Script
     context_limit: int = 200_000
     gate: Gate = field(default_factory=Gate)
+    width: int = 1
     fail: frozenset[str] = frozenset()
     before_load: list[Callable[[], None]] = field(default_factory=list)
     made: list[weakref.ref[TokenMemory]] = field(default_factory=list)
@@ -134,9 +154,12 @@ class DoubleLoader:
             look()
         if name in self.fail:
             raise RuntimeError(f"{name} is broken on purpose")
-        base = load_model(self.embedded, name, progress, FALLBACK)
+        base = embedded_base(self.embedded)
+        progress(0.5, "loading the double")
         eos = base.tokenizer.convert_tokens_to_ids("<|im_end|>")
-        model = TokenMemory(base.tokenizer, len(base.tokenizer), eos, self.script, self.gate)
+        model = TokenMemory(
+            base.tokenizer, len(base.tokenizer), eos, self.script, self.gate, self.width
+        )
         self.made.append(weakref.ref(model))
         return replace(
             base,

@@ -12,7 +12,7 @@ import pytest
 
 from anyclaude.engine.engine import Engine, EngineOptions
 from anyclaude.engine.generation import MlxGeneration
-from anyclaude.engine.worker import Limits
+from anyclaude.engine.serving import Limits
 from anyclaude.events import Bus, EngineState, Subscription
 from anyclaude.types import (
     BackendRequest,

@@ -50,7 +50,7 @@ async def test_next_turn_reads_all_of_the_last_one(rig: Rig) -> None:
     written = first.finish.usage.prompt_tokens + len(first.finish.tokens)
     assert second.read >= written, "prompt and answer of the first turn come from the cache"
     assert second.text == digest(generation.admission.rendered_prompt)
-    assert generation.admission.break_cause is PrefixBreak.NONE
+    assert generation.admission.miss.cause is PrefixBreak.NONE
 
 
 async def test_usage_is_disjoint_and_follows_the_mark(rig: Rig) -> None:
@@ -227,7 +227,7 @@ async def test_flush_frees_and_the_next_prompt_is_cold(rig: Rig) -> None:
     assert freed.entries >= 1
     assert freed.nbytes > 0
     generation = await rig.engine.open(ask("hello", id="req_2"))
-    assert generation.admission.break_cause is PrefixBreak.FLUSHED
+    assert generation.admission.miss.cause is PrefixBreak.FLUSHED
     assert (await collect(generation)).read == 0
 
 
@@ -257,7 +257,7 @@ async def test_a_request_that_cannot_be_inserted_is_answered(
         raise RuntimeError("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr("anyclaude.engine.batch.caches_for", broken)
+        patched.setattr("anyclaude.engine.kv.Layout.restore", broken)
         with pytest.raises(EngineFailed, match="no room"):
             await rig.ask(ask("hello"))
     assert rig.engine.in_flight == 0

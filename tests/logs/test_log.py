@@ -53,6 +53,18 @@ async def test_a_body_is_stored_once_however_often_it_is_sent(log: RequestLog) -
     assert await log.messages("req_2") == (message("a"), message("b"))
 
 
+async def test_texts_of_prompts_are_kept_only_with_bodies(open_log: OpenLog) -> None:
+    said = {"prefix_break_before": "then", "prefix_break_after": "now", "tokens_lost": 7}
+    for bodies, texts in ((True, ("then", "now")), (False, (None, None))):
+        log = await open_log(bodies=bodies)
+        await log.record(record(f"req_{bodies}", **said))
+        kept = await log.request(f"req_{bodies}")
+        assert kept is not None
+        assert (kept.prefix_break_before, kept.prefix_break_after) == texts
+        assert kept.tokens_lost == 7
+        await log.close()
+
+
 async def test_bodies_switched_off_leave_hashes_and_later_ones_fill_in(open_log: OpenLog) -> None:
     log = await open_log(bodies=False)
     await log.record(record("req_1"), (), (message("a"), message("b", "assistant")))

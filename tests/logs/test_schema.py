@@ -10,7 +10,8 @@ from anyclaude.events import SystemEvent
 from anyclaude.logs import schema
 from anyclaude.logs.database import connect
 from anyclaude.logs.docs import schema_markdown
-from anyclaude.logs.schema import MIGRATIONS, TABLES, Migration, migrate
+from anyclaude.logs.rows import request_of
+from anyclaude.logs.schema import MIGRATIONS, REQUESTS, TABLES, Migration, migrate
 from anyclaude.logs.views import VIEWS
 from anyclaude.types import RequestRecord, ToolCallRecord
 
@@ -54,6 +55,46 @@ def test_a_migration_that_fails_leaves_nothing_behind(monkeypatch: pytest.Monkey
         assert done == (len(MIGRATIONS),)
         with pytest.raises(duckdb.CatalogException):
             con.execute("FROM half")
+
+
+def test_rows_of_an_older_release_stay_and_can_be_read() -> None:
+    old = MIGRATIONS[:2]
+    with connect(":memory:") as con, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", old)
+        assert migrate(con) == (1, 2)
+        con.execute(
+            "INSERT INTO requests (id, started_at, prefix_break_cause) "
+            "VALUES ('req_1', TIMESTAMP '2026-01-01', 'evicted')"
+        )
+        before = set(_columns(con, "requests"))
+        patch.undo()
+        assert migrate(con) == tuple(step.number for step in MIGRATIONS[2:])
+        new = {c.name for c in REQUESTS.columns if c.since > 2}
+        assert set(_columns(con, "requests")) == before | new
+        (row,) = con.execute(f"SELECT {', '.join(REQUESTS.column_names)} FROM requests").fetchall()
+        kept = request_of(row)
+        assert (kept.id, kept.prefix_break_cause) == ("req_1", "evicted")
+        assert (kept.tokens_lost, kept.tokens_from_disk, kept.system_id) == (0, 0, "")
+        assert con.execute("SELECT cause, tokens_lost FROM misses").fetchall() == [("evicted", 0)]
+
+
+def test_a_file_of_an_older_release_survives_its_migration(tmp_path: Path) -> None:
+    path = str(tmp_path / "old.duckdb")
+    with pytest.MonkeyPatch.context() as patch, connect(path) as con:
+        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
+        migrate(con)
+        con.execute(
+            "INSERT INTO requests (id, started_at) VALUES ('req_1', TIMESTAMP '2026-01-01')"
+        )
+    with connect(path) as con:
+        migrate(con)
+        con.execute(
+            "INSERT INTO requests (id, started_at) VALUES ('req_2', TIMESTAMP '2026-01-02')"
+        )
+    with connect(path) as con:  # what the journal held is read back
+        assert migrate(con) == ()
+        found = con.execute("SELECT id, system_id, tokens_lost FROM requests ORDER BY id")
+        assert found.fetchall() == [("req_1", "", 0), ("req_2", "", 0)]
 
 
 def test_everything_is_described() -> None:

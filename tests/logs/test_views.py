@@ -7,6 +7,7 @@ from datetime import date, datetime
 import pytest
 
 from anyclaude.logs.log import RequestLog
+from anyclaude.logs.views import VIEWS
 from tests.logs.clock import START, call, record
 
 HOUR = 3600.0
@@ -108,6 +109,57 @@ async def test_sessions(filled: RequestLog) -> None:
     assert first["tool_calls"] == 7
 
 
+async def test_system_prompts(log: RequestLog) -> None:
+    head = {"model": "m", "system_id": "abcd", "system_tokens": 300}
+    for number, (reused, ttft, lost) in enumerate(
+        [(0, 900.0, 0), (299, 100.0, 0), (500, 200.0, 0), (40, 700.0, 260)]
+    ):
+        await log.record(
+            record(
+                f"req_{number}", TOP + number, **head, role="main", ttft_ms=ttft,
+                tokens_reused=reused, time_saved_ms=reused * 2.0, tokens_lost=lost,
+            )
+        )  # fmt: skip
+    await log.record(record("req_agent", TOP + 9, **head, role="subagent", tokens_reused=300))
+    await log.record(record("req_count", TOP + 10, **head, role="count"))
+    await log.record(record("req_failed", TOP + 11, **head, role="main", status=500))
+    await log.record(record("req_bare", TOP + 12, model="m"))
+    await log.record(record("req_other", TOP + 13, **(head | {"model": "n"}), role="title"))
+    rows = await _rows(log, "system_prompts")
+    assert [(row["system_id"], row["model"]) for row in rows] == [("abcd", "m"), ("abcd", "n")]
+    assert rows[0] == {
+        "system_id": "abcd", "model": "m", "tokens": 300, "requests": 5, "hits": 3,
+        "first_ttft_ms": 800.0, "cached_ttft_ms": 150.0, "tokens_saved": 1139,
+        "seconds_saved": pytest.approx(1.678), "tokens_lost": 260,
+        "last_seen": datetime(2026, 9, 21, 14, 0, 9), "roles": "main, subagent",
+    }  # fmt: skip
+    assert (rows[1]["hits"], rows[1]["first_ttft_ms"], rows[1]["cached_ttft_ms"]) == (0, None, None)
+
+
+async def test_misses(log: RequestLog) -> None:
+    cost = {"tokens_lost": 900, "prefix_lost_ms": 4500.0, "tokens_from_disk": 20}
+    place = {"prefix_break_at": 120, "prefix_break_message": -1}
+    texts = {"prefix_break_before": "a tool", "prefix_break_after": "another"}
+    await log.record(record("req_none", TOP, prefix_break_cause="none"))
+    await log.record(record("req_count", TOP + 1, role="count"))
+    await log.record(record("req_cold", TOP + 2, prefix_break_cause="cold", prefix_break_at=0))
+    await log.record(
+        record(
+            "req_tools", TOP + 3, prefix_break_cause="tools_changed", **cost, **place, **texts,
+            session_id="s", role="main", model="m", input_tokens=880, cache_read_tokens=120,
+            tokens_reused=120,
+        )
+    )  # fmt: skip
+    rows = await _rows(log, "misses")
+    assert [row["cause"] for row in rows] == ["tools_changed", "cold"]
+    assert rows[0] == {
+        "started_at": datetime(2026, 9, 21, 14, 0, 3), "id": "req_tools", "session_id": "s",
+        "role": "main", "model": "m", "cause": "tools_changed", "token": 120, "message": -1,
+        "tokens_lost": 900, "seconds_lost": 4.5, "prompt_tokens": 1000, "tokens_reused": 120,
+        "tokens_from_disk": 20, "text_before": "a tool", "text_after": "another",
+    }  # fmt: skip
+
+
 async def test_an_empty_log_has_empty_views(log: RequestLog) -> None:
-    for view in ("latency", "hit_rate", "tool_success", "tools_used", "tokens_saved", "sessions"):
-        assert await _rows(log, view) == []
+    for view in VIEWS:
+        assert await _rows(log, view.name) == []

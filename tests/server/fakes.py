@@ -22,6 +22,7 @@ from anyclaude.types import (
     JsonValue,
     MessagesRequest,
     PrefixBreak,
+    PrefixMiss,
     RequestDetail,
     RequestRecord,
     SqlResult,
@@ -31,6 +32,7 @@ from anyclaude.types import (
 
 USAGE = Usage(input_tokens=10, cache_read_tokens=20, cache_creation_tokens=5)
 DONE = Usage(10, 20, 5, 7)
+ADMISSION = Admission("mlx", "smol", USAGE, Tier.KV, PrefixMiss(PrefixBreak.HISTORY_CHANGED))
 TOKEN = "admin-token"
 
 Step = StreamEvent | Callable[[], Awaitable[None]]
@@ -50,7 +52,7 @@ class FakeExchange:
     def __init__(self, pipeline: FakePipeline, id: str, request: MessagesRequest) -> None:
         self.id = id
         self.route_reason = "test"
-        self.admission = Admission("mlx", "smol", USAGE, Tier.KV, PrefixBreak.HISTORY_CHANGED)
+        self.admission = pipeline.admission
         self._pipeline = pipeline
         self._request = request
 
@@ -83,6 +85,7 @@ class FakePipeline:
     """``refuse`` is raised by open and count; ``gate`` holds admission back until it is set."""
 
     script: Script = says_paris
+    admission: Admission = ADMISSION
     refuse: BaseException | None = None
     gate: asyncio.Event | None = None
     failure: ApiError = field(default_factory=lambda: ApiError("the model broke"))

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from anyclaude.bench.grammar import check_sse
 from anyclaude.events import Bus
 from anyclaude.server.limits import Limits
 from anyclaude.stream import Emitter
 from anyclaude.types import MessagesRequest
-from tests.grammar import check_sse
 from tests.server.conftest import BODY
 from tests.server.fakes import DONE, TOKEN, USAGE, FakePipeline, Script, Step, serving
 from tests.server.raw import post, status, wire

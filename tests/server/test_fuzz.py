@@ -11,12 +11,12 @@ import httpx
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from anyclaude.bench.grammar import check_sse
 from anyclaude.errors import ApiError, InvalidRequest
 from anyclaude.server.schema import parse_messages
 from anyclaude.server.sse import sse
 from anyclaude.stream import Comment, Emitter, Ping, StreamEvent, message_of
 from anyclaude.types import MessagesRequest, Usage
-from tests.grammar import check_sse
 from tests.server.fakes import serving
 
 VALID: dict[str, Any] = {

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import httpx
 import pytest
 
+from anyclaude.bench.grammar import check_sse
 from anyclaude.server.limits import Limits
-from tests.grammar import check_sse
 from tests.server.conftest import BODY
 from tests.server.fakes import FakePipeline, Running, serving
 from tests.server.raw import post, status, wire

@@ -9,11 +9,18 @@ from typing import Any
 import httpx
 import pytest
 
+from anyclaude.bench.grammar import check_sse
 from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
 from anyclaude.events import SystemEvent
 from anyclaude.stream import Comment, Emitter, Ping
-from anyclaude.types import MessagesRequest
-from tests.grammar import check_sse
+from anyclaude.types import (
+    Admission,
+    MessagesRequest,
+    PrefixBreak,
+    PrefixMiss,
+    Tier,
+    Usage,
+)
 from tests.server.conftest import BODY
 from tests.server.fakes import DONE, USAGE, FakePipeline, Running, Step, serving
 
@@ -39,6 +46,35 @@ async def test_a_stream_is_in_order_and_says_what_was_generated(client: httpx.As
     assert response.headers["x-anyclaude-backend"] == "mlx"
     cache = "tier=kv; reused=20; prompt=35; cause=history_changed"
     assert response.headers["x-anyclaude-cache"] == cache
+
+
+@pytest.mark.parametrize(
+    ("admission", "said"),
+    [
+        (Admission("mlx", "m", Usage(35), None), "tier=none; reused=0; prompt=35; cause=none"),
+        (
+            Admission(
+                "mlx", "m", Usage(10, 20, 5), Tier.KV_DISK, from_disk=15,
+                miss=PrefixMiss(PrefixBreak.TOOLS_CHANGED, 4, -1, "é\nold", "new", 9, 0.5),
+            ),
+            "tier=kv-disk; reused=20; prompt=35; cause=tools_changed; disk=15; at=4; "
+            "message=head; lost=9",
+        ),
+        (
+            Admission(
+                "mlx", "m", Usage(10, 20, 5), Tier.KV,
+                miss=PrefixMiss(PrefixBreak.HISTORY_CHANGED, 20, 3),
+            ),
+            "tier=kv; reused=20; prompt=35; cause=history_changed; at=20; message=3",
+        ),
+    ],
+)  # fmt: skip
+async def test_the_cache_header_says_where_and_what_it_cost_never_the_prompt(
+    client: httpx.AsyncClient, server: Running, admission: Admission, said: str
+) -> None:
+    server.pipeline.admission = admission
+    response = await client.post("/v1/messages", json=BODY)
+    assert response.headers["x-anyclaude-cache"] == said
 
 
 async def test_without_stream_the_same_answer_comes_whole(

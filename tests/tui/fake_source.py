@@ -24,13 +24,34 @@ from anyclaude.events import (
     ToolCallSeen,
     Vitals,
 )
-from anyclaude.types import RequestDetail, RequestRecord, SqlResult, ToolCallRecord
+from anyclaude.types import (
+    PrefixBreak,
+    PrefixMiss,
+    RequestDetail,
+    RequestRecord,
+    SqlResult,
+    ToolCallRecord,
+)
 from tui.source import Source
 
 NOON = 1_760_011_200.0 + 9 * 60  # 2025-10-09 12:09:00 UTC
 MODEL = "SmolLM2-135M-Instruct"
 LOADING = EngineState("loading", MODEL, 0.62, "converting weights")
 READY = EngineState("ready", MODEL, 1.0, "", 8192)
+CHANGED = PrefixMiss(
+    PrefixBreak.HISTORY_CHANGED,
+    9_200,
+    12,
+    "<tool_response>\n     1\tdef [bold]parse[/bold](text):\n     2\t    return text.split()",
+    "<tool_response>\n[Old tool result content cleared]\n</tool_response>",
+    10_600,
+    5.58,
+)
+HEADS = (
+    ("3f2a90c1", MODEL, "compact, main", 13_240, 41, 40, 8_420.0, 380.0, 512_000),
+    ("b07d11aa", MODEL, "subagent", 6_120, 9, 6, 3_900.0, 290.0, 36_720),
+    ("09c4e2f7", MODEL, "title", 812, 3, 0, 610.0, None, 0),
+)
 
 
 class Clock:
@@ -55,7 +76,9 @@ class FakeControl:
     details: dict[str, RequestDetail] = field(default_factory=dict)
     local: tuple[ModelInfo, ...] = ()
     recorded: tuple[RequestRecord, ...] = ()
+    heads: tuple[tuple[object, ...], ...] = ()
     failure: Exception | None = None
+    asked: list[str] = field(default_factory=list)
 
     def _note(self, *call: str) -> None:
         self.calls.append(call)
@@ -103,7 +126,13 @@ class FakeControl:
         return True
 
     async def sql(self, query: str, limit: int = 10_000) -> SqlResult:
-        raise AssertionError("the console runs no SQL")
+        assert "FROM system_prompts" in query
+        assert limit >= len(self.heads)
+        self.asked.append(query)
+        if self.failure is not None:
+            raise self.failure
+        names = query.removeprefix("SELECT ").partition(" FROM")[0].split(", ")
+        return SqlResult(tuple(names), self.heads)
 
 
 class FakeSource:
@@ -207,10 +236,13 @@ def request(
     status: int = 200,
     error: str | None = None,
     cause: str = "none",
+    miss: PrefixMiss | None = None,
+    from_disk: int = 0,
 ) -> list[Event]:
     """A request that came and ended; ``suffix`` is what the list shows of its id."""
     request_id = f"req_0000000000000000{suffix}"
     decode = out / tps * 1000 if out else 0.0
+    miss = miss or PrefixMiss(PrefixBreak(cause), read if cause != "none" else None)
     record = RequestRecord(
         id=request_id,
         started_at=at,
@@ -239,12 +271,18 @@ def request(
         duration_ms=ttft + decode,
         tokens_per_second=tps if out else None,
         tool_count=18,
-        prefix_break_cause=cause,
-        prefix_break_at=read if cause != "none" else None,
+        prefix_break_cause=miss.cause.value,
+        prefix_break_at=miss.at,
+        prefix_break_message=miss.message,
+        prefix_break_before=miss.before or None,
+        prefix_break_after=miss.after or None,
+        tokens_lost=miss.tokens_lost,
+        prefix_lost_ms=miss.seconds_lost * 1000,
+        tokens_from_disk=from_disk,
     )
     events = received(suffix, at, model=model, role=role)
     if status < 400:
-        events += admitted(suffix, prompt, read, cause=cause)
+        events += admitted(suffix, prompt, read, miss=miss, from_disk=from_disk)
     return [*events, RequestFinished(record)]
 
 
@@ -255,11 +293,23 @@ def received(
     return [RequestReceived(request_id, at, "5f0c9a52-3d1e-4f6b", role, model, True, 18)]
 
 
-def admitted(suffix: str, prompt: int, read: int, *, cause: str = "none") -> list[Event]:
+def admitted(
+    suffix: str,
+    prompt: int,
+    read: int,
+    *,
+    miss: PrefixMiss = PrefixMiss(),  # noqa: B008 frozen
+    from_disk: int = 0,
+) -> list[Event]:
     request_id = f"req_0000000000000000{suffix}"
     tier = "kv" if read else None
     reason = "no routes: the local engine"
-    return [RequestAdmitted(request_id, "mlx", MODEL, reason, prompt, read, tier, cause)]
+    cause = miss.cause.value
+    return [
+        RequestAdmitted(
+            request_id, "mlx", MODEL, reason, prompt, read, tier, cause, (), "", miss, from_disk
+        )
+    ]
 
 
 def call(suffix: str, at: float, name: str, verdict: str, issues: tuple[str, ...]) -> ToolCallSeen:
@@ -329,7 +379,8 @@ def session() -> list[Event]:
             ttft=1920.0,
             tps=40.3,
             stop="tool_use",
-            cause="history_changed",
+            miss=CHANGED,
+            from_disk=2_200,
         ),
         *request(
             "a3f6",

@@ -11,7 +11,7 @@ from anyclaude.config.settings import UiSettings
 from anyclaude.errors import UsageError
 from anyclaude.events import EngineState
 from tests.tui.conftest import Opener, Stage
-from tests.tui.fake_source import LOADING, MODEL, READY, FakeSource, detail, models, session
+from tests.tui.fake_source import HEADS, LOADING, MODEL, READY, FakeSource, detail, models, session
 
 Scene = Callable[[Stage], Awaitable[None]]
 SIZES = [(120, 40), (60, 40)]
@@ -21,6 +21,7 @@ _ids = {"ids": lambda size: f"{size[0]}x{size[1]}"}
 def _source() -> FakeSource:
     source = FakeSource()
     source.fake.local = models()
+    source.fake.heads = HEADS
     for suffix in ("a3f1", "a3f5", "a3f8"):
         source.fake.details[f"req_0000000000000000{suffix}"] = detail(suffix)
     return source

@@ -33,8 +33,9 @@ def _says(tab: str, subject: Subject, width: int = 74) -> str:
 def test_overview_of_an_ended_request() -> None:
     text = _says("Overview", _subject("a3f5"))
     assert "21,000 tokens, 11,800 of them new" in text
-    assert "9,200 tokens read from kv (43%)" in text
-    assert "history changed at token 9,200" in text
+    assert "9,200 tokens (43%): 7,000 from memory, 2,200 from disk" in text
+    assert "history changed at token 9,200, in message 12" in text
+    assert "10,600 tokens to be read again, about 5.58s" in text
     assert "540 tokens at 40.3 tok/s, the first after 1.92s" in text
     assert "input 11,800  cache read 9,200  cache creation 0  output 540" in text
     assert "Bash  unparsed  bad JSON at column 118" in text

@@ -8,6 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
 from textual.message import Message
 
+from tui.misses import head_lines
 from tui.panels import cache_lines, error_lines, event_lines
 from tui.state import Store, ToolError
 from tui.widgets.page import Frame, Page
@@ -16,7 +17,7 @@ _ERRORS = "3 Tool-call errors"
 
 
 class CachePane(Page):
-    """Pane 2: the tiers that exist, and what they saved."""
+    """Pane 2: the tiers that exist, what they saved, and how each system prompt fares."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(id="cache")
@@ -33,11 +34,12 @@ class CachePane(Page):
     def sync(self) -> None:
         vitals = self._store.vitals
         tiers = vitals.tiers if vitals else ()
-        reuse = tuple(self._store.reuse_history)
-        if (tiers, reuse) != self._shown:
-            self._shown = (tiers, reuse)
+        reuse, heads = tuple(self._store.reuse_history), self._store.heads
+        if (tiers, reuse, heads) != self._shown:
+            self._shown = (tiers, reuse, heads)
             width = self.scrollable_content_region.width
-            self.show(cache_lines(tiers, reuse, width), anew=False)
+            lines = [*cache_lines(tiers, reuse, width), *head_lines(heads, width)]
+            self.show(lines, anew=False)
 
 
 class ErrorsPane(Page):

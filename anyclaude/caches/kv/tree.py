@@ -1,146 +1,151 @@
 """The prefix tree: which token runs have KV in memory, and whose turn it is to go.
 
 A radix tree over tokens. Each node owns the KV of its own run of tokens and nothing of its
-parents', so a prefix that many conversations share is held once. Models whose cache can't be
-cut by position (rotating, recurrent) hold whole snapshots at node ends instead, and match only
-there.
+parents', so a prefix that many conversations share is held once. Models with layers that can't
+be cut by position (rotating, recurrent) hold the state of those layers at node ends besides, and
+match only there.
 
-The KV itself is opaque here (``S``): it is cut by the ``Cutter`` that the owner passes in. One
-thread, the owner, inserts, cuts and evicts; any thread may :meth:`PrefixTree.lease`. Cutting
-happens outside the lock, so a lookup never waits for the accelerator.
+KV (``S``) and states (``T``) are opaque here: the owner passes in a ``Cutter``. One thread, the
+owner, inserts, grafts and evicts; any thread may look up, lease and pin. Cutting happens outside
+the lock, so a lookup never waits for the accelerator.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
+from anyclaude.caches.kv.eviction import drop_leaves, drop_stateless, nodes_of, thin_states
+from anyclaude.caches.kv.node import Cutter, Lease, Node, common_prefix
 from anyclaude.types import Tokens
 
+__all__ = ["Cutter", "Lease", "PrefixTree", "TreeStats", "common_prefix"]
+
 S = TypeVar("S")
+T = TypeVar("T")
 
-
-class Cutter(Protocol[S]):
-    """How KV is cut and weighed; all of it on the owner's thread."""
-
-    def cut(self, kv: S, start: int, stop: int) -> S:
-        """Positions ``start`` to ``stop`` as storage of their own, no view of ``kv``."""
-        ...
-
-    def nbytes(self, kv: S) -> int:
-        """Bytes that the storage of ``kv`` really holds."""
-        ...
-
-
-class Node(Generic[S]):
-    """A run of tokens and its KV; ``snapshot`` is a whole state valid at the run's end."""
-
-    __slots__ = ("children", "kv", "leases", "nbytes", "parent", "snapshot", "tokens", "used")
-
-    def __init__(self, tokens: Tokens, parent: Node[S] | None) -> None:
-        self.tokens = tokens
-        self.parent = parent
-        self.children: dict[int, Node[S]] = {}
-        self.kv: S | None = None
-        self.snapshot: S | None = None
-        self.nbytes = 0
-        self.used = 0
-        self.leases: set[Lease[S]] = set()
-
-
-class Lease(Generic[S]):
-    """A match that can't be evicted until it is released. ``length`` tokens are reused."""
-
-    __slots__ = ("_tree", "length", "nodes", "snapshot")
-
-    def __init__(self, tree: PrefixTree[S], length: int, nodes: list[Node[S]]) -> None:
-        self._tree = tree
-        self.length = length
-        self.nodes = nodes
-        self.snapshot: S | None = None
-
-    def parts(self) -> list[tuple[S, int]]:
-        """The KV of the match, root first: (storage, positions of it to use)."""
-        with self._tree.lock:
-            left, parts = self.length, []
-            for node in self.nodes:
-                take = min(left, len(node.tokens))
-                if take and node.kv is not None:
-                    parts.append((node.kv, take))
-                left -= take
-            return parts
-
-    def release(self) -> None:
-        """Lets the nodes be evicted again. Idempotent."""
-        with self._tree.lock:
-            for node in self.nodes:
-                node.leases.discard(self)
-            self.nodes = []
-            self.snapshot = None
+STATE_SHARE = 0.5
+"""States over this share of the budget are thinned before any leaf goes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeStats:
-    """What the tree holds now and evicted so far."""
+    """What the tree holds now and evicted so far; bytes include states and pinned runs."""
 
     entries: int
     tokens: int
     nbytes: int
     evictions: int
+    pinned_bytes: int = 0
+    states: int = 0
+    state_bytes: int = 0
 
 
-class PrefixTree(Generic[S]):
-    """KV by token prefix, exact to the token where the cache can be cut.
+class PrefixTree(Generic[S, T]):
+    """KV by token prefix, exact to the token where every layer can be cut.
 
-    ``sliceable`` says whether ``S`` can be cut by position; if not, :meth:`insert` keeps the
-    whole state at the end of its tokens and :meth:`lease` matches only such ends.
+    With ``needs_state`` a match counts only up to the deepest state at or below it, and nothing
+    is kept past the last state of a run.
     """
 
-    def __init__(self, cutter: Cutter[S], *, sliceable: bool) -> None:
+    def __init__(self, cutter: Cutter[S, T], *, needs_state: bool = False) -> None:
         self.lock = threading.Lock()
-        self.sliceable = sliceable
+        self.needs_state = needs_state
         self._cutter = cutter
-        self._root: Node[S] = Node((), None)
+        self._root: Node[S, T] = Node((), None, 0)
+        self._pins: dict[str, Lease[S, T]] = {}
         self._clock = itertools.count(1)
+        self._now = 0
         self._nbytes = 0
+        self._state_nbytes = 0
         self._evictions = 0
 
-    # ------------------------------------------------------------------------------ lookups
+    # ------------------------------------------------------------------- lookups, any thread
 
-    def lease(self, tokens: Tokens) -> Lease[S]:
-        """The longest usable prefix of ``tokens``, pinned. Any thread; never touches KV."""
+    def lease(self, tokens: Tokens) -> Lease[S, T]:
+        """The longest usable prefix of ``tokens``, held until released; never touches KV."""
         with self.lock:
-            nodes, length = self._walk(tokens)
-            snapshot: S | None = None
-            if not self.sliceable:
-                nodes, length, snapshot = self._deepest_snapshot(nodes, tokens, length)
-            now = next(self._clock)
-            lease = Lease(self, length, nodes)
-            lease.snapshot = snapshot
-            for node in nodes:
-                node.used = now
-                node.leases.add(lease)
-            return lease
+            return self._lease(tokens, pin=False)
 
     def match_length(self, tokens: Tokens) -> int:
         """Tokens that a lease would reuse, without taking one."""
         with self.lock:
-            nodes, length = self._walk(tokens)
-            if not self.sliceable:
-                length = self._deepest_snapshot(nodes, tokens, length)[1]
-            return length
+            return self._usable(tokens)[1]
+
+    def contains(self, tokens: Tokens) -> bool:
+        """Whether a lease would reuse all of ``tokens``."""
+        return self.match_length(tokens) == len(tokens)
+
+    def pin(self, key: str, tokens: Tokens) -> int:
+        """Keeps the usable prefix of ``tokens`` from eviction; how many tokens that are.
+
+        It takes the place of what ``key`` pinned before and lasts until :meth:`unpin` or
+        :meth:`clear`; an older pin also until :meth:`evict_to` can't do without its bytes.
+        """
+        with self.lock:
+            lease = self._lease(tokens, pin=True)
+            self._unpin(key)
+            if lease.length:
+                self._pins[key] = lease
+            return lease.length
+
+    def unpin(self, key: str) -> None:
+        """Lets what ``key`` pinned be evicted; nothing happens if there is none."""
+        with self.lock:
+            self._unpin(key)
+
+    def pinned(self) -> tuple[str, ...]:
+        """The keys that pin something, the one pinned last at the end."""
+        with self.lock:
+            return tuple(self._pins)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held now, leased and pinned ones included."""
+        return self._nbytes
 
     def stats(self) -> TreeStats:
         with self.lock:
-            nodes = [n for n in self._nodes() if n.nbytes]
+            entries = tokens = pinned = states = 0
+            for node in nodes_of(self._root):
+                tokens += len(node.tokens)
+                entries += node.nbytes > 0
+                states += node.state is not None
+                if any(lease.pin for lease in node.leases):
+                    pinned += node.nbytes
             return TreeStats(
-                len(nodes), sum(len(n.tokens) for n in nodes), self._nbytes, self._evictions
+                entries, tokens, self._nbytes, self._evictions, pinned, states, self._state_nbytes
             )
 
-    def _walk(self, tokens: Tokens) -> tuple[list[Node[S]], int]:
+    def _lease(self, tokens: Tokens, *, pin: bool) -> Lease[S, T]:
+        nodes, length = self._usable(tokens)
+        lease = Lease(self.lock, nodes, length, nodes[-1].state if nodes else None, pin=pin)
+        self._touch(nodes)
+        for node in nodes:
+            node.leases.add(lease)
+        return lease
+
+    def _unpin(self, key: str) -> None:
+        if (old := self._pins.pop(key, None)) is not None:
+            old.drop()
+
+    def _touch(self, nodes: list[Node[S, T]]) -> None:
+        self._now = next(self._clock)
+        for node in nodes:
+            node.used = self._now
+
+    def _usable(self, tokens: Tokens) -> tuple[list[Node[S, T]], int]:
+        path, length = self._walk(tokens)
+        if not self.needs_state:
+            return path, length
+        while path and (path[-1].state is None or path[-1].end > length):
+            path.pop()
+        return path, path[-1].end if path else 0
+
+    def _walk(self, tokens: Tokens) -> tuple[list[Node[S, T]], int]:
         node, position, path = self._root, 0, []
         while position < len(tokens):
             child = node.children.get(tokens[position])
@@ -154,151 +159,177 @@ class PrefixTree(Generic[S]):
             node = child
         return path, position
 
-    def _deepest_snapshot(
-        self, nodes: list[Node[S]], tokens: Tokens, length: int
-    ) -> tuple[list[Node[S]], int, S | None]:
-        end = 0
-        best: tuple[list[Node[S]], int, S | None] = ([], 0, None)
-        for index, node in enumerate(nodes):
-            end += len(node.tokens)
-            if end <= length and node.snapshot is not None:
-                best = (nodes[: index + 1], end, node.snapshot)
-        return best
-
     # ------------------------------------------------------------------- owner thread: growth
 
-    def insert(self, tokens: Tokens, kv: S) -> int:
+    def insert(self, tokens: Tokens, kv: S, states: Mapping[int, T] | None = None) -> int:
         """Stores the KV of ``tokens`` (positions 0 to ``len(tokens)`` of ``kv``).
 
-        Only what the tree doesn't hold yet is cut out and kept. Returns the bytes added.
-        Owner thread only.
+        Only what the tree doesn't hold yet is cut out and kept. ``states`` are by position,
+        1 to ``len(tokens)``; the tree keeps them as they are, one per position. Returns the
+        bytes added. Raises ``ValueError`` on a state elsewhere or in a tree that needs none.
         """
+        states = states or {}
+        if states and (not self.needs_state or not 0 < min(states) <= max(states) <= len(tokens)):
+            raise ValueError(f"states at {sorted(states)} don't fit a run of {len(tokens)} tokens")
+        if self.needs_state:
+            tokens = tokens[: max(states, default=0)]
         if not tokens:
             return 0
-        path, length = self._walk(tokens)
-        if path:
-            into = length - sum(len(n.tokens) for n in path[:-1])
-            if into < len(path[-1].tokens):
-                self._split(path[-1], into)
-                path[-1] = self._parent_of(path[-1])
         before = self._nbytes
-        tail = self._grow(path[-1] if path else self._root, tokens, length, kv)
-        if not self.sliceable:
-            self._keep_snapshot(tail, kv)
-        now = next(self._clock)
+        path, held = self._walk(tokens)
+        for end in sorted(states):
+            if end <= held:
+                self._cut_at(path, end)
+        if held < len(tokens):
+            self._end_at(path, held)
+        for end in sorted({*states, len(tokens)}):
+            if end > held:
+                at = path[-1].end if path else 0
+                self._grow(path, tokens[at:end], self._cutter.cut(kv, at, end))
         with self.lock:
-            for node in [*path, tail]:
-                node.used = now
+            for node in path:
+                node.from_disk = False
+                if node.end in states:
+                    self._put_state(node, states[node.end])
+            self._touch(path)
         return self._nbytes - before
 
-    def _parent_of(self, node: Node[S]) -> Node[S]:
-        assert node.parent is not None
-        return node.parent
+    def graft(self, tokens: Tokens, start: int, kv: S, state: T | None = None) -> int:
+        """Adds KV that comes from disk: ``kv`` covers ``tokens[start:]``, ``state`` their end.
 
-    def _grow(self, node: Node[S], tokens: Tokens, length: int, kv: S) -> Node[S]:
-        if length == len(tokens):
-            return node
-        child: Node[S] = Node(tokens[length:], node)
-        if self.sliceable:
-            child.kv = self._cutter.cut(kv, length, len(tokens))
-            child.nbytes = self._cutter.nbytes(child.kv)
+        ``kv`` must own its storage; it is kept as it is if nothing of it is here yet. Returns
+        the bytes added: 0 when ``tokens[:start]`` isn't held (any more).
+        """
+        if not 0 <= start < len(tokens):
+            raise ValueError(f"a run from {start} to {len(tokens)} holds nothing")
+        before = self._nbytes
+        path, held = self._walk(tokens)
+        if held < start:
+            return 0
+        if held < len(tokens):
+            self._end_at(path, held)
+            own = kv if held == start else self._cutter.cut(kv, held - start, len(tokens) - start)
+            self._grow(path, tokens[held:], own).from_disk = True
+        elif state is not None:
+            self._end_at(path, held)
         with self.lock:
-            node.children[child.tokens[0]] = child
-            self._nbytes += child.nbytes
+            if state is not None and self.needs_state:
+                self._put_state(path[-1], state)
+            self._touch(path)
+        return self._nbytes - before
+
+    def _cut_at(self, path: list[Node[S, T]], end: int) -> None:
+        """Makes ``end`` the end of a node of ``path``, which goes at least that far."""
+        for index, node in enumerate(path):
+            if node.start < end < node.end:
+                path.insert(index, self._split(node, end - node.start))
+                return
+
+    def _end_at(self, path: list[Node[S, T]], end: int) -> None:
+        """Cuts ``path`` at ``end`` and forgets what lies past it."""
+        self._cut_at(path, end)
+        while path and path[-1].end > end:
+            path.pop()
+
+    def _grow(self, path: list[Node[S, T]], tokens: Tokens, kv: S) -> Node[S, T]:
+        parent = path[-1] if path else self._root
+        child: Node[S, T] = Node(tokens, parent, parent.end + len(tokens))
+        child.kv, child.kv_nbytes = kv, self._cutter.nbytes(kv)
+        path.append(child)
+        with self.lock:
+            parent.children[tokens[0]] = child
+            self._nbytes += child.kv_nbytes
         return child
 
-    def _keep_snapshot(self, node: Node[S], kv: S) -> None:
-        if node is self._root or node.snapshot is not None:
-            return
-        with self.lock:
-            node.snapshot = kv
-            node.nbytes = self._cutter.nbytes(kv)
-            self._nbytes += node.nbytes
+    def _put_state(self, node: Node[S, T], state: T) -> None:
+        if node.state is None:
+            node.state, node.state_nbytes = state, self._cutter.state_nbytes(state)
+            self._nbytes += node.state_nbytes
+            self._state_nbytes += node.state_nbytes
 
-    def _split(self, node: Node[S], at: int) -> None:
-        """Makes the first ``at`` tokens of ``node`` a parent of the rest."""
-        head: Node[S] = Node(node.tokens[:at], node.parent)
-        tail_kv = node.kv
-        if node.kv is not None:
-            head.kv = self._cutter.cut(node.kv, 0, at)
-            tail_kv = self._cutter.cut(node.kv, at, len(node.tokens))
-            head.nbytes = self._cutter.nbytes(head.kv)
+    def _split(self, node: Node[S, T], at: int) -> Node[S, T]:
+        """Makes the first ``at`` tokens of ``node`` a parent of the rest, and returns it."""
+        assert node.kv is not None and node.parent is not None
+        parent = node.parent
+        head: Node[S, T] = Node(node.tokens[:at], parent, node.start + at)
+        head.kv = self._cutter.cut(node.kv, 0, at)
+        head.kv_nbytes = self._cutter.nbytes(head.kv)
+        rest = self._cutter.cut(node.kv, at, len(node.tokens))
+        rest_nbytes = self._cutter.nbytes(rest)
+        head.used, head.from_disk = node.used, node.from_disk
         with self.lock:
-            parent = self._parent_of(node)
-            parent.children[head.tokens[0]] = head
-            node.parent = head
+            self._nbytes += head.kv_nbytes + rest_nbytes - node.kv_nbytes
+            node.kv, node.kv_nbytes = rest, rest_nbytes
             node.tokens = node.tokens[at:]
-            if node.kv is not None and tail_kv is not None:
-                self._nbytes -= node.nbytes
-                node.kv, node.nbytes = tail_kv, self._cutter.nbytes(tail_kv)
-                self._nbytes += node.nbytes + head.nbytes
+            node.parent = head
+            parent.children[head.tokens[0]] = head
             head.children[node.tokens[0]] = node
-            head.used = node.used
-            for lease in node.leases:
-                head.leases.add(lease)
+            head.leases = set(node.leases)
+            for lease in head.leases:
                 lease.nodes.insert(lease.nodes.index(node), head)
+        return head
 
-    # ----------------------------------------------------------------- owner thread: shrinking
+    # ---------------------------------------------------------------- owner thread: shrinking
 
     def evict_to(self, budget: int) -> int:
-        """Drops least recently used leaves until ``budget`` bytes are left; bytes freed.
+        """Thins states and drops leaves until ``budget`` bytes are left; bytes freed.
 
-        Leased nodes and their ancestors stay, so the result may be above the budget.
+        If that isn't enough, pins are let go, oldest first. What is leased and the newest pin
+        stay, so the result may be above the budget.
         """
-        freed = 0
-        while self._nbytes > budget:
-            with self.lock:
-                victim = min(
-                    (n for n in self._nodes() if not n.children and not n.leases),
-                    key=lambda n: n.used,
-                    default=None,
-                )
-                if victim is None:
-                    break
-                freed += self._drop(victim)
-                self._evictions += 1
-        return freed
+        before = self._nbytes
+        if before <= budget:
+            return 0
+        with self.lock:
+            self._shrink_to(budget)
+            while self._nbytes > budget and len(self._pins) > 1:
+                self._unpin(next(iter(self._pins)))
+                self._shrink_to(budget)
+            return before - self._nbytes
+
+    def _shrink_to(self, budget: int) -> None:
+        if self.needs_state:
+            drop_stateless(self._root, self._drop)
+            share = int(budget * STATE_SHARE)
+            thin_states(
+                self._root,
+                self._now,
+                self._forget_state,
+                lambda: self._nbytes <= budget or self._state_nbytes <= share,
+            )
+        drop_leaves(self._root, self._evict, lambda: self._nbytes <= budget)
+        if self.needs_state:
+            drop_stateless(self._root, self._drop)
 
     def clear(self) -> TreeStats:
-        """Drops everything that isn't leased; says what went."""
+        """Drops all pins and everything that isn't leased; says what went."""
         before = self.stats()
         with self.lock:
-            for node in reversed(list(self._nodes())):
-                if not node.children and not node.leases:
-                    self._drop(node)
+            for key in list(self._pins):
+                self._unpin(key)
+            drop_leaves(self._root, self._drop, lambda: False)
         after = self.stats()
         return TreeStats(
             before.entries - after.entries,
             before.tokens - after.tokens,
             before.nbytes - after.nbytes,
             0,
+            before.pinned_bytes - after.pinned_bytes,
+            before.states - after.states,
+            before.state_bytes - after.state_bytes,
         )
 
-    def _drop(self, node: Node[S]) -> int:
-        parent = self._parent_of(node)
-        del parent.children[node.tokens[0]]
-        self._nbytes -= node.nbytes
-        return node.nbytes
+    def _forget_state(self, node: Node[S, T]) -> None:
+        self._nbytes -= node.state_nbytes
+        self._state_nbytes -= node.state_nbytes
+        node.state, node.state_nbytes = None, 0
 
-    def _nodes(self) -> Iterator[Node[S]]:
-        """All nodes but the root, parents before children."""
-        stack = list(self._root.children.values())
-        while stack:
-            node = stack.pop()
-            yield node
-            stack.extend(node.children.values())
+    def _evict(self, node: Node[S, T]) -> None:
+        self._drop(node)
+        self._evictions += 1
 
-
-def common_prefix(run: Tokens, tokens: Tokens, start: int = 0) -> int:
-    """How many tokens of ``run`` stand in ``tokens`` from ``start`` on."""
-    limit = max(0, min(len(run), len(tokens) - start))
-    if run[:limit] == tokens[start : start + limit]:
-        return limit
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if run[low:middle] == tokens[start + low : start + middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    def _drop(self, node: Node[S, T]) -> None:
+        assert node.parent is not None
+        del node.parent.children[node.tokens[0]]
+        self._forget_state(node)
+        self._nbytes -= node.kv_nbytes

@@ -1,22 +1,26 @@
 """An independent reading of a Messages stream: it knows the protocol, not our emitter.
 
 ``check_sse`` takes the lines of a response body and says what is wrong with them, and what a
-client would have made of them.
+client would have made of them. No body makes it raise.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, cast
 
-DELTAS = {
-    "text": {"text_delta"},
-    "thinking": {"thinking_delta", "signature_delta"},
-    "tool_use": {"input_json_delta"},
+from anyclaude.types import JsonObject, JsonValue
+
+_Json: TypeAlias = dict[str, Any]
+
+DELTAS: Mapping[str, frozenset[str]] = {
+    "text": frozenset({"text_delta"}),
+    "thinking": frozenset({"thinking_delta", "signature_delta"}),
+    "tool_use": frozenset({"input_json_delta"}),
 }
-STOP_REASONS = {"end_turn", "tool_use", "max_tokens", "stop_sequence"}
+STOP_REASONS = frozenset({"end_turn", "tool_use", "max_tokens", "stop_sequence"})
 COUNTS = (
     "input_tokens",
     "cache_creation_input_tokens",
@@ -32,12 +36,12 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
-    start: dict[str, Any] | None = None
-    content: list[dict[str, Any]] = field(default_factory=list)
+    start: JsonObject | None = None
+    content: list[dict[str, JsonValue]] = field(default_factory=list)
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: dict[str, int] | None = None
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
     ended: bool = False
 
     @property
@@ -46,7 +50,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        return "".join(b["text"] for b in self.content if b["type"] == "text")
+        return "".join(str(b["text"]) for b in self.content if b["type"] == "text")
 
 
 def check_sse(lines: Iterable[str]) -> Verdict:
@@ -74,6 +78,36 @@ def check_sse(lines: Iterable[str]) -> Verdict:
     return reader.verdict
 
 
+def check_message(body: object) -> list[str]:
+    """What is wrong with the body of an answer that wasn't streamed."""
+    reader = _Reader()
+    try:
+        message = cast(_Json, body)
+        if message["type"] != "message" or message["role"] != "assistant":
+            reader.problem(f"type {message['type']} and role {message['role']}")
+        for block in message["content"]:
+            if block["type"] not in DELTAS:
+                reader.problem(f"unknown block type {block['type']}")
+        reader.stops(message["stop_reason"], message["stop_sequence"])
+        reader.counts(message["usage"])
+    except (KeyError, TypeError, AttributeError) as error:
+        reader.problem(f"not the shape of a message: {_said(error)}")
+    return reader.verdict.problems
+
+
+def check_error(body: object) -> list[str]:
+    """What is wrong with the body of an answer with an error status."""
+    reader = _Reader()
+    try:
+        told = cast(_Json, body)
+        if told["type"] != "error":
+            reader.problem(f"type {told['type']} where error was due")
+        reader.error(told["error"])
+    except (KeyError, TypeError, AttributeError) as error:
+        reader.problem(f"not the shape of an error: {_said(error)}")
+    return reader.verdict.problems
+
+
 class _Reader:
     def __init__(self) -> None:
         self.verdict = Verdict()
@@ -94,31 +128,65 @@ class _Reader:
         except ValueError as error:
             self.problem(f"{name}: not JSON ({error})")
             return
+        if not isinstance(body, dict):
+            self.problem(f"{name}: its data is no object")
+            return
         if body.get("type") != name:
             self.problem(f"{name}: its data says {body.get('type')}")
         if self.verdict.ended:
             self.problem(f"{name} after the end")
-        handler = getattr(self, f"_on_{name}", None)
+        handler = self._handlers().get(name)
         if handler is None:
             self.problem(f"unknown event {name}")
         elif name not in ("message_start", "error") and self.verdict.start is None:
             self.problem(f"{name} before message_start")
         else:
-            handler(body)
+            try:
+                handler(body)
+            except (KeyError, TypeError, AttributeError) as error:
+                self.problem(f"{name}: not its shape: {_said(error)}")
 
-    def _on_message_start(self, body: dict[str, Any]) -> None:
+    def stops(self, reason: object, sequence: object) -> None:
+        if reason not in STOP_REASONS:
+            self.problem(f"stop_reason {reason}")
+        if (reason == "stop_sequence") != bool(sequence):
+            self.problem("stop_sequence and stop_reason disagree")
+
+    def counts(self, usage: _Json | None) -> None:
+        for name in COUNTS:
+            count = (usage or {}).get(name)
+            if not isinstance(count, int) or count < 0:
+                self.problem(f"usage.{name} is {count}")
+
+    def error(self, error: _Json) -> None:
+        if not error.get("type") or not isinstance(error.get("message"), str):
+            self.problem("an error without type and message")
+
+    def _handlers(self) -> Mapping[str, Callable[[_Json], None]]:
+        return {
+            "message_start": self._on_message_start,
+            "ping": self._on_ping,
+            "content_block_start": self._on_block_start,
+            "content_block_delta": self._on_block_delta,
+            "content_block_stop": self._on_block_stop,
+            "message_delta": self._on_message_delta,
+            "message_stop": self._on_message_stop,
+            "error": self._on_error,
+        }
+
+    def _on_message_start(self, body: _Json) -> None:
         if self.verdict.start is not None:
             self.problem("a second message_start")
         self.verdict.start = body["message"]
         if body["message"]["content"] or body["message"]["stop_reason"] is not None:
             self.problem("message_start is not empty")
-        self._counts(body["message"].get("usage"))
+        self.counts(body["message"].get("usage"))
 
-    def _on_ping(self, body: dict[str, Any]) -> None:
+    def _on_ping(self, body: _Json) -> None:
         if set(body) != {"type"}:
             self.problem("a ping with a body")
 
-    def _on_content_block_start(self, body: dict[str, Any]) -> None:
+    def _on_block_start(self, body: _Json) -> None:
         if self.verdict.stop_reason is not None:
             self.problem("a block after message_delta")
         if self._open is not None:
@@ -131,12 +199,13 @@ class _Reader:
         self.verdict.content.append(block)
         self._open, self._json, self._signed = body["index"], "", False
 
-    def _on_content_block_delta(self, body: dict[str, Any]) -> None:
-        if body["index"] != self._open:
+    def _on_block_delta(self, body: _Json) -> None:
+        if self._open is None or body["index"] != self._open:
             self.problem(f"a delta for block {body['index']} while {self._open} is open")
             return
-        block, delta = self.verdict.content[-1], body["delta"]
-        if delta["type"] not in DELTAS.get(block["type"], ()):
+        block: _Json = self.verdict.content[-1]
+        delta = body["delta"]
+        if delta["type"] not in DELTAS.get(block["type"], frozenset()):
             self.problem(f"{delta['type']} in a {block['type']} block")
         elif delta["type"] == "input_json_delta":
             self._json += delta["partial_json"]
@@ -147,12 +216,12 @@ class _Reader:
                 self.problem("thinking after its signature")
             block[block["type"]] += delta[block["type"]]
 
-    def _on_content_block_stop(self, body: dict[str, Any]) -> None:
-        if body["index"] != self._open:
+    def _on_block_stop(self, body: _Json) -> None:
+        if self._open is None or body["index"] != self._open:
             self.problem(f"a stop for block {body['index']} while {self._open} is open")
             return
         self._open = None
-        block = self.verdict.content[-1]
+        block: _Json = self.verdict.content[-1]
         if block["type"] == "thinking" and not block.get("signature"):
             self.problem("a thinking block without a signature")
         if block["type"] == "tool_use" and self._json:
@@ -163,33 +232,27 @@ class _Reader:
             if not isinstance(block["input"], dict):
                 self.problem("the arguments of a call are not an object")
 
-    def _on_message_delta(self, body: dict[str, Any]) -> None:
+    def _on_message_delta(self, body: _Json) -> None:
         if self._open is not None:
             self.problem("message_delta inside a block")
         if self.verdict.stop_reason is not None:
             self.problem("a second message_delta")
         self.verdict.stop_reason = body["delta"]["stop_reason"]
         self.verdict.stop_sequence = body["delta"]["stop_sequence"]
-        if self.verdict.stop_reason not in STOP_REASONS:
-            self.problem(f"stop_reason {self.verdict.stop_reason}")
-        if (self.verdict.stop_reason == "stop_sequence") != bool(self.verdict.stop_sequence):
-            self.problem("stop_sequence and stop_reason disagree")
+        self.stops(self.verdict.stop_reason, self.verdict.stop_sequence)
         self.verdict.usage = body["usage"]
-        self._counts(body["usage"])
+        self.counts(body["usage"])
 
-    def _on_message_stop(self, body: dict[str, Any]) -> None:
+    def _on_message_stop(self, body: _Json) -> None:
         if self.verdict.stop_reason is None:
             self.problem("message_stop without message_delta")
         self.verdict.ended = True
 
-    def _on_error(self, body: dict[str, Any]) -> None:
+    def _on_error(self, body: _Json) -> None:
         self.verdict.error = body["error"]
         self.verdict.ended = True
-        if not body["error"].get("type") or not isinstance(body["error"].get("message"), str):
-            self.problem("an error without type and message")
+        self.error(body["error"])
 
-    def _counts(self, usage: dict[str, Any] | None) -> None:
-        for name in COUNTS:
-            count = (usage or {}).get(name)
-            if not isinstance(count, int) or count < 0:
-                self.problem(f"usage.{name} is {count}")
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__} {error}"
