@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from anyclaude.types import Tier
 from tui import format as f
 from tui.lines import Span, Tone, fit
 from tui.state import Phase, RequestRow
@@ -94,7 +95,8 @@ def cache(row: RequestRow) -> Span:
         return "miss", "muted"
     share = f.percent(row.cache_read_tokens, row.prompt_tokens)
     tone: Tone = "ok" if row.cache_read_tokens * 2 >= row.prompt_tokens else "text"
-    return f"{row.cache_tier or 'kv'} {share}", tone
+    tier = "ssd" if row.cache_tier == Tier.KV_DISK else row.cache_tier or "kv"
+    return f"{tier} {share}", tone
 
 
 def _model(row: RequestRow, moment: Moment) -> Span:

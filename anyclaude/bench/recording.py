@@ -52,7 +52,7 @@ def read_recording(path: Path) -> list[Recorded]:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from error
-    found = [_recorded(where, entry) for where, entry in _entries(path, text)]
+    found = [_recorded(where, entry) for where, entry in _entries(path, text) if _whole(entry)]
     if not found:
         raise UsageError(f"{path}: holds no request")
     return found
@@ -63,9 +63,15 @@ def _read_folder(path: Path) -> list[Recorded]:
     entries: list[tuple[str, JsonObject]] = []
     for file in sorted(path.glob("*.json")):
         entries += _entries(file, file.read_text("utf-8"))
+    entries = [(where, entry) for where, entry in entries if _whole(entry)]
     if not entries:
         raise UsageError(f"{path}: holds no trace; log.traces = true writes them")
     return [_recorded(where, entry) for where, entry in sorted(entries, key=_started_at)]
+
+
+def _whole(entry: JsonObject) -> bool:
+    """False for the trace of a request whose body wasn't kept, such as a count of tokens."""
+    return not (_record(entry) and entry.get("body") == "")
 
 
 def _started_at(entry: tuple[str, JsonObject]) -> float:

@@ -15,27 +15,23 @@ from typing import Literal
 
 from anyclaude.caches.kv.disk import DiskTier, Freed
 from anyclaude.caches.kv.tree import TreeStats
-from anyclaude.engine.flights import FlightKey, Flights
+from anyclaude.engine.admission import admission_for, flight_key, job_for
+from anyclaude.engine.flights import Flights
 from anyclaude.engine.generation import MlxGeneration
-from anyclaude.engine.job import Job, JobReport
+from anyclaude.engine.job import JobReport
 from anyclaude.engine.kv import KVTree
 from anyclaude.engine.on_loop import OnLoop
-from anyclaude.engine.prefix_break import PrefixHistory, Reuse, system_id
-from anyclaude.engine.sampling import resolve_sampling
-from anyclaude.engine.scheduler import rank_of
-from anyclaude.engine.serving import Limits, usage_of
+from anyclaude.engine.prefix_break import PrefixHistory, Reuse
+from anyclaude.engine.serving import Limits
 from anyclaude.engine.tally import Tally
 from anyclaude.engine.template import Rendered
 from anyclaude.engine.worker import Gauges, MemoryOptions, ModelLoader, ServedModel, Worker
-from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
+from anyclaude.errors import EngineFailed, Overloaded, Unavailable
 from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind, TierStats
 from anyclaude.types import (
-    Admission,
     BackendRequest,
     Finish,
-    Role,
     Sampling,
-    Tier,
     Tokens,
 )
 
@@ -250,16 +246,14 @@ class Engine:
         request: BackendRequest,
         rendered: Rendered,
     ) -> MlxGeneration:
-        tokens, limit = rendered.tokens, self.context_limit
-        if limit and len(tokens) >= limit:
-            raise PromptTooLong(len(tokens), limit)
-        wanted = request.request.max_tokens
-        room = limit - len(tokens) if limit else wanted
-        key = FlightKey(
-            tokens,
-            min(wanted, room, self._options.max_output_tokens or wanted),
-            resolve_sampling(request.request.sampling, self._options.sampling, model.defaults),
-            request.request.stop_sequences,
+        tokens = rendered.tokens
+        key = flight_key(
+            request,
+            rendered,
+            model,
+            self._options.sampling,
+            window=self.context_limit,
+            most_output=self._options.max_output_tokens,
         )
         flight = self._flights.shared(key)
         lease = tree.lease(tokens[:-1])
@@ -277,34 +271,10 @@ class Engine:
             ),
             model.template.decode,
         )
-        job = Job(
-            id=request.id,
-            tokens=tokens,
-            lease=lease,
-            max_tokens=key.max_tokens,
-            sampling=key.sampling,
-            stop_sequences=key.stop_sequences,
-            mark_tokens=rendered.mark_tokens,
-            submitted=self._clock(),
-            rank=rank_of(request.role),
-            system_tokens=rendered.system_tokens,
-            boundaries=_boundaries(rendered),
-            session=request.session_id if request.role is Role.MAIN else "",
-            report=lambda report: self._on_loop.post(partial(self._deliver, request.id, report)),
-        )
-        admission = Admission(
-            backend=self.name,
-            model=model.name,
-            usage=usage_of(job, reused, 0),
-            tier=_tier(reused, from_disk),
-            from_disk=from_disk,
-            miss=miss,
-            dialect=model.template.dialect,
-            thinking=rendered.thinking,
-            rendered_prompt=rendered.text,
-            system_tokens=rendered.system_tokens,
-            system_id=system_id(rendered),
-            notes=rendered.notes,
+        report = partial(self._post_report, request.id)
+        job = job_for(request, rendered, key, lease, self._clock(), report)
+        admission = admission_for(
+            self.name, model, rendered, job, miss, reused=reused, from_disk=from_disk
         )
         generation = MlxGeneration(request.id, admission, self._leave, joined=flight is not None)
         if flight is not None:
@@ -319,6 +289,10 @@ class Engine:
         unneeded = self._flights.leave(generation)
         if unneeded is not None and self._worker is not None:
             self._worker.cancel(unneeded)
+
+    def _post_report(self, job_id: str, report: JobReport) -> None:
+        """MLX thread."""
+        self._on_loop.post(partial(self._deliver, job_id, report))
 
     def _deliver(self, job_id: str, report: JobReport) -> None:
         flight = self._flights.deliver(job_id, report)
@@ -448,16 +422,3 @@ class Engine:
     def _forget_model(self) -> None:
         self._model = self._tree = None
         self._history.flushed()
-
-
-def _tier(reused: int, from_disk: int) -> Tier | None:
-    """The tier that most of the reused tokens came from."""
-    if not reused:
-        return None
-    return Tier.KV_DISK if 2 * from_disk > reused else Tier.KV
-
-
-def _boundaries(rendered: Rendered) -> Tokens:
-    """Where a later prompt may part from this one, ascending."""
-    places = {rendered.system_tokens, *rendered.message_ends, rendered.tail_start}
-    return tuple(sorted(places - {0}))

@@ -132,8 +132,12 @@ class PrefixHistory:
             first = PrefixBreak.NEW_SESSION if reuse.held or reuse.reused else PrefixBreak.COLD
             finding = _from(first, now, reuse.reused)
         elif before.fingerprint != fingerprint:
-            finding = _from(PrefixBreak.OTHER_MODEL, now, reuse.reused)
             lost += max(0, same_messages(before.prompt.request, now) - start)
+            compacted = before.compacting and before.prompt.messages[:1] != now.messages[:1]
+            # Of a compacted conversation the other model can have lost the head at most.
+            only = compacted and lost <= _SLACK
+            cause = PrefixBreak.COMPACTION if only else PrefixBreak.OTHER_MODEL
+            finding = _from(cause, now, reuse.reused)
         elif _missing(before, now, reuse) > _SLACK:
             gone = PrefixBreak.FLUSHED if before.flushed else PrefixBreak.EVICTED
             finding = _from(gone, now, reuse.reused)

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -26,9 +28,10 @@ def data(tmp_path: Path, embedded_model_dir: Path) -> Path:
     return tmp_path / "data"
 
 
-def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def started(data: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ANYCLAUDE_")}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "anyclaude.cli.main", *arguments, f"--data-dir={data}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -36,13 +39,18 @@ def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
         env={**kept, "TMPDIR": str(data.parent / "tmp")},
         cwd=data.parent,
     )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def test_a_minimal_run(data: Path) -> None:
     file = data.parent / "figures.json"
     asked = ["--phases=prefix,decode", "--words=60", "--quick", "--peer=none", f"--json={file}"]
-    process = start(data, "bench", *asked, "--format=markdown")
-    out, err = process.communicate(timeout=200)
+    with started(data, "bench", *asked, "--format=markdown") as process:
+        out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "| branch | 60 |" in out
     assert "round 1 of 1: decode" in err
@@ -63,14 +71,15 @@ def test_a_minimal_run(data: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_told_to_stop_it_leaves_nothing_behind(data: Path, number: signal.Signals) -> None:
-    process = start(data, "bench", "--phases=prefix", "--words=60", "--peer=none", "--rounds=99")
-    assert process.stderr is not None
-    while "round 1" not in (line := process.stderr.readline()):
-        assert line, "it ended"
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 2
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    asked = ["--phases=prefix", "--words=60", "--peer=none", "--rounds=99"]
+    with started(data, "bench", *asked) as process:
+        assert process.stderr is not None
+        while "round 1" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert not [child for child in children if child.is_running()]
@@ -82,8 +91,8 @@ def test_a_replay_on_a_server_started_for_it(data: Path) -> None:
     lines = [{"body": {**body, "stream": True}}, {"body": body}, {"body": {**body, "messages": []}}]
     file = data.parent / "r.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    process = start(data, "replay", str(file), "--json")
-    out, err = process.communicate(timeout=200)
+    with started(data, "replay", str(file), "--json") as process:
+        out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     told = json.loads(out)
     streamed, whole, refused = told["requests"]

@@ -58,6 +58,16 @@ def test_a_traced_count_goes_where_counts_go(tmp_path: Path) -> None:
     assert one.path == COUNT
 
 
+def test_a_trace_without_its_body_is_left_out(tmp_path: Path) -> None:
+    record = asdict(RequestRecord("req_1", 1.0))
+    (tmp_path / "traces").mkdir()
+    write(tmp_path / "traces" / "a.json", {"record": record, "body": ""})
+    with pytest.raises(UsageError, match="holds no trace"):
+        read_recording(tmp_path / "traces")
+    write(tmp_path / "traces" / "b.json", {"record": record, "body": "{}"})
+    assert len(read_recording(tmp_path / "traces")) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

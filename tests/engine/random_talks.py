@@ -94,17 +94,16 @@ class TalkTree:
             return self._fresh()
         # Mostly the newest one, else a branch from any that was ever answered.
         base = self._answered[-1] if self.rng.random() < 0.5 else self.rng.choice(self._answered)
-        moves: list[tuple[int, Callable[[Talk], Talk]]] = [
-            (8 if len(base.turns) < LONGEST else 0, self._grow),
-            (3, self._edit),
-            (3, self._truncate),
-            (1, self._behead),
-            (1, self._ask_again),
-            (1, self._forget_an_echo),
-            (1, self._other_head),
-        ]
-        weights, choices = zip(*moves, strict=True)
-        move = self.rng.choices(choices, weights)[0]
+        moves: dict[Callable[[Talk], Talk], int] = {
+            self._grow: 8 if len(base.turns) < LONGEST else 0,
+            self._edit: 3,
+            self._truncate: 3,
+            self._behead: 1,
+            self._ask_again: 1,
+            self._forget_an_echo: 1,
+            self._other_head: 1,
+        }
+        move = self.rng.choices(list(moves), list(moves.values()))[0]
         self.moves.append(move.__name__.strip("_"))
         return move(base)
 
@@ -129,7 +128,7 @@ class TalkTree:
         if call is None:
             role: MessageRole = "system" if self.rng.random() < 0.1 else "user"
             return replace(talk, turns=(*talk.turns, self._said(role)))
-        result = ToolResultBlock(call, (TextBlock(self._words(self.rng.randint(1, 40))),))
+        result = ToolResultBlock(call, (TextBlock(self._words(self.rng.randint(1, 20))),))
         more = self._said("user").message.content if self.rng.random() < 0.2 else ()
         return replace(talk, turns=(*talk.turns, Turn(Message("user", (result, *more)))))
 
@@ -161,7 +160,7 @@ class TalkTree:
         return replace(talk, system=self.rng.choice(SYSTEMS), tools=not talk.tools)
 
     def _said(self, role: MessageRole) -> Turn:
-        words = self._words(self.rng.choice((1, 3, 6, 12, 30)))
+        words = self._words(self.rng.choice((1, 2, 4, 8, 20)))
         return Turn(Message(role, (TextBlock(words),)))
 
     def _words(self, count: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from anyclaude.types import PrefixBreak
 from tests.traffic.talk import Outcome, Shot, Truth
 
-COLUMNS = """id, cache_read_tokens, system_tokens, prefix_break_cause,
+COLUMNS = """id, cache_read_tokens, system_tokens, prefix_break_cause, tokens_from_disk,
     input_tokens + cache_read_tokens + cache_creation_tokens as prompt"""
 WORTH_A_CAUSE = 500
 SLACK = 1
@@ -31,10 +31,12 @@ class Sent:
 
 @dataclass
 class Judge:
-    """Collects disagreements, one sentence each."""
+    """Collects disagreements, one sentence each; ``misses`` counts those of over 500 tokens."""
 
     sent: list[Sent] = field(default_factory=list)
     causes: Counter[str] = field(default_factory=Counter)
+    misses: Counter[str] = field(default_factory=Counter)
+    from_disk: int = 0
 
     def note(self, shot: Shot, outcome: Outcome) -> None:
         self.sent.append(Sent(len(self.sent), shot.truth, outcome, shot.main))
@@ -54,6 +56,7 @@ class Judge:
         read, prompt = int(str(row["cache_read_tokens"])), int(str(row["prompt"]))
         cause = str(row["prefix_break_cause"])
         missed = sent.missed(read, prompt)
+        self.from_disk += int(str(row["tokens_from_disk"]))
         name = f"{_name(sent)} read {read} of {prompt}, known {truth.floor}"
         found = []
         if truth.strict and read < truth.floor - SLACK:
@@ -62,6 +65,7 @@ class Judge:
             found.append(f"{name}: not even the head of {row['system_tokens']} was reused")
         if missed > WORTH_A_CAUSE:
             self.causes[cause] += 1
+            self.misses[f"{truth.op}: {cause}"] += 1
             if cause not in {c.value for c in truth.causes}:
                 right = " or ".join(sorted(c.value for c in truth.causes))
                 found.append(f"{name}: {missed} missed by {cause}, not by {right}")

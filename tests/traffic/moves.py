@@ -42,8 +42,10 @@ class Session:
         self.talk.strict = False
 
     def lose(self, cause: PrefixBreak) -> None:
+        """Another model has nothing of it, whether the cache is flushed besides or not."""
         for talk in (self.talk, *(agent for agent, _ in self._agents)):
-            talk.lost = cause
+            if talk.lost is not PrefixBreak.OTHER_MODEL:
+                talk.lost = cause
             talk.marks = []
         for shot in self.held_back:
             shot.truth = self.talk.next_truth(shot.truth.op)
@@ -118,6 +120,8 @@ def _changed(talk: Talk, op: str, cause: PrefixBreak, floor: int = 0, **more: An
     """A request whose prompt is no extension of the last: what is held for certain, and why."""
     if talk.lost is not None:  # Both are true, and nothing is held.
         return talk.shoot(Truth(op, frozenset({cause, talk.lost})))
+    if not talk.strict:  # Resumed with a request for a summary, and nobody's main loop since.
+        return talk.shoot(Truth(op, frozenset({cause, PrefixBreak.EVICTED})))
     return talk.shoot(Truth(op, frozenset({cause}), floor, strict=True, **more))
 
 
@@ -141,8 +145,7 @@ def _compact(session: Session, traffic: Traffic) -> Shot:
     session.due = Move("compacted", lambda session: True, _compacted)
 
     def settle(outcome: Outcome) -> None:
-        talk.floor = floor
-        talk.strict, talk.lost = True, None
+        talk.floor, talk.lost = floor, None
 
     shot.settle = settle
     return shot

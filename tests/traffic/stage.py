@@ -16,6 +16,7 @@ import psutil
 
 from anyclaude.config.settings import (
     CacheSettings,
+    MemorySettings,
     PerformanceSettings,
     PromptSettings,
     ServerSettings,
@@ -30,6 +31,10 @@ from tests.traffic.talk import Answers, Json, Outcome, Shot
 
 PATIENCE = 60.0
 """Seconds to wait for an event before the test fails; nothing is measured by it."""
+
+
+SPARE_BYTES = 64 * 2**20
+"""Freed buffers that MLX may keep; what it keeps beyond would hide a leak in the process."""
 
 
 @dataclass
@@ -214,6 +219,7 @@ async def staged(
         performance=PerformanceSettings(prefill_chunk=prefill_chunk),
         cache=cache,
         prompt=PromptSettings(disabled_rules),
+        memory=MemorySettings(buffer_cache_gb=SPARE_BYTES / 2**30),
     )
     runtime = Runtime(settings, loader=double, wall=wall)
     await runtime.start()

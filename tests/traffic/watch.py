@@ -15,11 +15,14 @@ from statistics import linear_regression
 import mlx.core as mx
 import psutil
 
-from tests.traffic.stage import Stage
+from tests.traffic.stage import SPARE_BYTES, Stage
 
 HOUR = 3600.0
 BESIDE = 0.15
 """Share of the budget that MLX may hold beside what the tree counts."""
+
+STORES_BYTES = 160 * 2**20
+"""What the bounded stores may come to in the second half: details, answers, last prompts."""
 
 STORES = {
     "Node": math.inf,  # Bounded in bytes, with what hangs on it: the look at the tree sees it.
@@ -28,11 +31,11 @@ STORES = {
     "StoredTurn": math.inf,  # 32 MiB of answers, more than the longest run writes.
     "RequestDetail": 500,
     "ToolCallRecord": 1500,  # Those of the request details.
-    "_Seen": 128,
-    "Prompt": 128,
-    "MessagesRequest": 140,  # The last one of each conversation, to say why the next one missed.
-    "Sampling": 140,
-    "ToolChoice": 140,
+    "_Seen": 256,  # The last prompts of 128 conversations, and of requests that never ended.
+    "Prompt": 256,
+    "MessagesRequest": 260,
+    "Sampling": 260,
+    "ToolChoice": 260,
     "Message": math.inf,  # What is below is theirs.
     "TextBlock": math.inf,
     "ToolUseBlock": math.inf,
@@ -78,9 +81,13 @@ class Watch:
     every: int
     looks: list[Look] = field(default_factory=list)
     censuses: list[Census] = field(default_factory=list)
+    over: list[str] = field(default_factory=list)
 
     async def look(self, requests: int) -> None:
-        (kv, *_) = [t for t in await self.stage.runtime.control.cache() if t.tier == "kv"]
+        tiers = {tier.tier: tier for tier in await self.stage.runtime.control.cache()}
+        kv, disk = tiers["kv"], tiers.get("kv-disk")
+        if disk is not None and disk.bytes > disk.limit_bytes:
+            self.over.append(f"the disk tier holds {disk.bytes} of {disk.limit_bytes} bytes")
         beside = mx.get_active_memory() - kv.bytes
         self.looks.append(
             Look(
@@ -104,7 +111,8 @@ class Watch:
         return [*self._memory(), *self._processes(), *self._objects()]
 
     def _memory(self) -> list[str]:
-        found = [
+        found = list(self.over)
+        found += [
             f"after {look.requests} requests the tree holds {look.tree} of {look.limit} bytes"
             for look in self.looks
             if look.tree > look.limit
@@ -118,6 +126,12 @@ class Watch:
         peak = max(look.beside for look in self._last_quarter())
         if peak > limit * BESIDE:
             found.append(f"MLX holds {peak} bytes that are not the tree's, whose limit is {limit}")
+        spare = max(look.spare for look in self.looks)
+        if spare > SPARE_BYTES:
+            found.append(f"MLX keeps {spare} freed bytes, over {SPARE_BYTES}")
+        middle, last = self._halves()
+        if last.rss > middle.rss + STORES_BYTES:
+            found.append(f"the process grew from {middle.rss} to {last.rss} bytes")
         if not self.looks[-1].evictions:
             found.append("nothing was ever evicted: the traffic is too small for the budget")
         return found

@@ -10,6 +10,7 @@ from anyclaude.types import PrefixBreak, PrefixMiss, RequestRecord, SqlResult
 from tests.tui.conftest import Opener
 from tests.tui.fake_source import CHANGED, HEADS, MODEL, NOON, admitted, received, request
 from tui.app import HEADS_S
+from tui.columns import cache
 from tui.filters import parse
 from tui.lines import plain_text
 from tui.misses import (
@@ -78,6 +79,15 @@ def test_where_the_tokens_came_from() -> None:
     assert read_lines(90, 0, 100)[0].plain == " cache     90 tokens from memory (90%)"
     assert read_lines(90, 90, 100)[0].plain.endswith("90 tokens from disk (90%)")
     assert read_lines(90, 30, 100)[0].plain.endswith(": 60 from memory, 30 from disk")
+
+
+def test_the_list_tells_disk_from_memory_in_seven_cells() -> None:
+    store = Store()
+    for event in request("aaaa", NOON, prompt=1000, read=999, from_disk=600):
+        store.apply(event, NOON)
+    (row,) = store.rows.values()
+    row.cache_tier = "kv-disk"
+    assert cache(row) == ("ssd 99%", "ok")
 
 
 def test_texts_that_the_log_must_not_keep_stay_until_the_console_is_closed() -> None:

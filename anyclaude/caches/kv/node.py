@@ -75,10 +75,10 @@ class Lease(Generic[S, T]):
     """A match that can't be evicted until it is released. ``length`` tokens are reused.
 
     ``state`` is the state at ``length`` where the model needs one. ``from_disk`` of the tokens
-    came from disk and were in no finished request since. ``pin`` marks a session's own lease.
+    came from disk and were in no finished request since.
     """
 
-    __slots__ = ("_lock", "from_disk", "length", "nodes", "pin", "state")
+    __slots__ = ("_lock", "from_disk", "length", "nodes", "state")
 
     def __init__(
         self,
@@ -86,14 +86,11 @@ class Lease(Generic[S, T]):
         nodes: list[Node[S, T]],
         length: int,
         state: T | None,
-        *,
-        pin: bool = False,
     ) -> None:
         self._lock = lock
         self.nodes = nodes
         self.length = length
         self.state = state
-        self.pin = pin
         self.from_disk = sum(min(n.end, length) - n.start for n in nodes if n.from_disk)
 
     def parts(self) -> list[tuple[S, int]]:

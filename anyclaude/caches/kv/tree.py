@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from anyclaude.caches.kv.eviction import drop_leaves, drop_stateless, nodes_of, thin_states
+from anyclaude.caches.kv.eviction import drop_leaves, drop_stateless, thin_states
 from anyclaude.caches.kv.node import Cutter, Lease, Node, common_prefix
 from anyclaude.types import Tokens
 
@@ -59,8 +59,8 @@ class PrefixTree(Generic[S, T]):
         self._pins: dict[str, Lease[S, T]] = {}
         self._clock = itertools.count(1)
         self._now = 0
-        self._nbytes = 0
-        self._state_nbytes = 0
+        self._entries = self._tokens = self._states = 0
+        self._nbytes = self._state_nbytes = 0
         self._evictions = 0
 
     # ------------------------------------------------------------------- lookups, any thread
@@ -68,7 +68,7 @@ class PrefixTree(Generic[S, T]):
     def lease(self, tokens: Tokens) -> Lease[S, T]:
         """The longest usable prefix of ``tokens``, held until released; never touches KV."""
         with self.lock:
-            return self._lease(tokens, pin=False)
+            return self._lease(tokens)
 
     def match_length(self, tokens: Tokens) -> int:
         """Tokens that a lease would reuse, without taking one."""
@@ -86,7 +86,7 @@ class PrefixTree(Generic[S, T]):
         :meth:`clear`; an older pin also until :meth:`evict_to` can't do without its bytes.
         """
         with self.lock:
-            lease = self._lease(tokens, pin=True)
+            lease = self._lease(tokens)
             self._unpin(key)
             if lease.length:
                 self._pins[key] = lease
@@ -105,24 +105,25 @@ class PrefixTree(Generic[S, T]):
     @property
     def nbytes(self) -> int:
         """Bytes held now, leased and pinned ones included."""
-        return self._nbytes
+        with self.lock:
+            return self._nbytes
 
     def stats(self) -> TreeStats:
         with self.lock:
-            entries = tokens = pinned = states = 0
-            for node in nodes_of(self._root):
-                tokens += len(node.tokens)
-                entries += node.nbytes > 0
-                states += node.state is not None
-                if any(lease.pin for lease in node.leases):
-                    pinned += node.nbytes
+            pinned = {node for lease in self._pins.values() for node in lease.nodes}
             return TreeStats(
-                entries, tokens, self._nbytes, self._evictions, pinned, states, self._state_nbytes
+                self._entries,
+                self._tokens,
+                self._nbytes,
+                self._evictions,
+                sum(node.nbytes for node in pinned),
+                self._states,
+                self._state_nbytes,
             )
 
-    def _lease(self, tokens: Tokens, *, pin: bool) -> Lease[S, T]:
+    def _lease(self, tokens: Tokens) -> Lease[S, T]:
         nodes, length = self._usable(tokens)
-        lease = Lease(self.lock, nodes, length, nodes[-1].state if nodes else None, pin=pin)
+        lease = Lease(self.lock, nodes, length, nodes[-1].state if nodes else None)
         self._touch(nodes)
         for node in nodes:
             node.leases.add(lease)
@@ -238,14 +239,14 @@ class PrefixTree(Generic[S, T]):
         path.append(child)
         with self.lock:
             parent.children[tokens[0]] = child
-            self._nbytes += child.kv_nbytes
+            self._count(child, 1)
         return child
 
     def _put_state(self, node: Node[S, T], state: T) -> None:
         if node.state is None:
+            self._count(node, -1)
             node.state, node.state_nbytes = state, self._cutter.state_nbytes(state)
-            self._nbytes += node.state_nbytes
-            self._state_nbytes += node.state_nbytes
+            self._count(node, 1)
 
     def _split(self, node: Node[S, T], at: int) -> Node[S, T]:
         """Makes the first ``at`` tokens of ``node`` a parent of the rest, and returns it."""
@@ -258,9 +259,11 @@ class PrefixTree(Generic[S, T]):
         rest_nbytes = self._cutter.nbytes(rest)
         head.used, head.from_disk = node.used, node.from_disk
         with self.lock:
-            self._nbytes += head.kv_nbytes + rest_nbytes - node.kv_nbytes
+            self._count(node, -1)
             node.kv, node.kv_nbytes = rest, rest_nbytes
             node.tokens = node.tokens[at:]
+            self._count(node, 1)
+            self._count(head, 1)
             node.parent = head
             parent.children[head.tokens[0]] = head
             head.children[node.tokens[0]] = node
@@ -320,9 +323,9 @@ class PrefixTree(Generic[S, T]):
         )
 
     def _forget_state(self, node: Node[S, T]) -> None:
-        self._nbytes -= node.state_nbytes
-        self._state_nbytes -= node.state_nbytes
+        self._count(node, -1)
         node.state, node.state_nbytes = None, 0
+        self._count(node, 1)
 
     def _evict(self, node: Node[S, T]) -> None:
         self._drop(node)
@@ -331,5 +334,12 @@ class PrefixTree(Generic[S, T]):
     def _drop(self, node: Node[S, T]) -> None:
         assert node.parent is not None
         del node.parent.children[node.tokens[0]]
-        self._forget_state(node)
-        self._nbytes -= node.kv_nbytes
+        self._count(node, -1)
+
+    def _count(self, node: Node[S, T], sign: int) -> None:
+        """Adds a node to the figures, or takes it out; around every change of one."""
+        self._entries += sign * (node.nbytes > 0)
+        self._tokens += sign * len(node.tokens)
+        self._nbytes += sign * node.nbytes
+        self._states += sign * (node.state is not None)
+        self._state_nbytes += sign * node.state_nbytes
