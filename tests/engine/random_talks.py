@@ -160,7 +160,7 @@ class TalkTree:
         return replace(talk, system=self.rng.choice(SYSTEMS), tools=not talk.tools)
 
     def _said(self, role: MessageRole) -> Turn:
-        words = self._words(self.rng.choice((1, 2, 4, 8, 20)))
+        words = self._words(self.rng.choice((1, 2, 4, 8, 12)))
         return Turn(Message(role, (TextBlock(words),)))
 
     def _words(self, count: int) -> str:

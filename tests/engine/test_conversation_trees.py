@@ -38,7 +38,7 @@ EOS = END_OF_MESSAGE[0]
 STEPS = 5
 """For each tree, of one or more requests at once."""
 AT_ONCE = (1, 1, 1, 1, 2, 3)
-CHECKED = 0.5
+CHECKED = 0.35
 """How many of the steps are compared with the bare model."""
 ANSWERS = (0, 1, 2, 3, 4, 6)
 """How many tokens may be written; with none, the prompt is read all the same."""
