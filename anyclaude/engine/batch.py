@@ -180,9 +180,12 @@ class Batch:
         started = self._clock()
         rows = self._short_ones() or [next_reader(self._reading)]
         counts = [self._count(row) for row in rows]
-        final = all(
-            row.fed + count == len(row.job.tokens) for row, count in zip(rows, counts, strict=True)
-        )
+        # A row of a model with states may stop at a message's end while another one is through.
+        final = [
+            i
+            for i, (row, count) in enumerate(zip(rows, counts, strict=True))
+            if row.left == count and row.job.max_tokens
+        ]
         width = max(counts)
         tokens = mx.array(
             [
@@ -193,12 +196,13 @@ class Batch:
         )
         busy = bool(self._writing or self._joining)
         logits = self._forward(rows, tokens, counts)
-        sampled = self._sample(rows, logits) if final and rows[0].job.max_tokens else None
+        ending = [rows[i] for i in final]
+        sampled = self._sample(ending, logits[mx.array(final)]) if final else None
         mx.eval(sampled, [_arrays(row.caches) for row in rows])
         for row, count in zip(rows, counts, strict=True):
             self._advance(row, count)
         if sampled is not None:
-            self._begin_writing(rows, sampled)
+            self._begin_writing(ending, sampled)
         self._sizer.read(sum(counts), self._clock() - started, decoding=busy)
         return rows, sum(counts)
 

@@ -51,3 +51,21 @@ async def test_a_growing_conversation_answers_as_if_it_were_cold(
         assert warm.finish.tokens == cold.finish.tokens
     finally:
         await engine.stop()
+
+
+async def test_two_short_ends_of_which_one_stops_at_a_message_end(
+    embedded_model_dir: Path,
+) -> None:
+    bus = Bus()
+    events = bus.subscribe()
+    engine = Engine(TinyLoader(embedded_model_dir, rotating), OPTIONS, bus)
+    engine.start()
+    try:
+        engine.load("rotating")
+        await asyncio.wait_for(phase(events, "ready"), 60)
+        await collect(await engine.open(ask("one", id="a", max_tokens=3)))
+        again = await engine.open(ask("one", id="b", max_tokens=3))
+        other = await engine.open(ask("two three", id="c", max_tokens=3))
+        await asyncio.wait_for(asyncio.gather(collect(again), collect(other)), 30)
+    finally:
+        await engine.stop()
