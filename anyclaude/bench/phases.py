@@ -249,37 +249,51 @@ async def memory(round: Round) -> None:
         if own is not None:
             await own.flush()
         await server.client.ask(small, 2)
-        process, kv = server.memory(), await _kv_bytes(own)
-        held: list[int] = []
-        tails = 0.0
+        before = await _memory_of(server, own)
+        one, first_tokens, tails = before, 1.0, 0.0
         for index, prompt in enumerate(prompts):
             answer = await server.client.ask(prompt, TTFT_TOKENS)
             counted = await round.floor.first(prompt, [(prompts[0], "")] * (index > 0), run=False)
-            tails += counted["new_tokens"] + answer.output_tokens if index else 0
-            if index == 0:
+            if index:
+                tails += counted["new_tokens"] + answer.output_tokens
+            else:
                 first_tokens = counted["prompt_tokens"] + answer.output_tokens
-            if index in (0, count - 1):
-                held.append(await _kv_bytes(own) - kv)
-        grown = server.memory() - process
-        round.add("memory: process grew", server.name, grown, "bytes", size)
+                one = await _memory_of(server, own)
+        grown = (await _memory_of(server, own)).since(before)
+        round.add("memory: process grew", server.name, grown.process, "bytes", size)
         if own is not None:
-            one, many = held[0], held[-1]
-            expected = one + tails * one / first_tokens
-            round.add("memory: KV of one", OURS, one, "bytes", size)
-            round.add(f"memory: KV of {count}", OURS, many, "bytes", size)
-            if expected > 0:
-                round.add("memory: to one and tails", OURS, many / expected, "x", size)
-                round.add("memory: process to KV", OURS, grown / many, "x", size)
+            alone = one.since(before).kv
+            round.add("memory: MLX grew", OURS, grown.mlx, "bytes", size)
+            round.add("memory: KV of one", OURS, alone, "bytes", size)
+            round.add(f"memory: KV of {count}", OURS, grown.kv, "bytes", size)
+            if alone > 0:
+                expected = alone * (1 + tails / first_tokens)
+                round.add("memory: to one and tails", OURS, grown.kv / expected, "x", size)
+                round.add("memory: MLX to KV", OURS, grown.mlx / grown.kv, "x", size)
+                round.add("memory: process to KV", OURS, grown.process / grown.kv, "x", size)
 
     await round.each(measure)
 
 
-async def _kv_bytes(own: OwnServer | None) -> int:
-    """Bytes of the prefix tree once what ran is stored in it."""
-    if own is None:
-        return 0
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """Bytes: of the process, of MLX's arrays in it, and of the prefix tree."""
+
+    process: int
+    mlx: int = 0
+    kv: int = 0
+
+    def since(self, before: _Memory) -> _Memory:
+        return _Memory(self.process - before.process, self.mlx - before.mlx, self.kv - before.kv)
+
+
+async def _memory_of(server: Server, own: OwnServer | None) -> _Memory:
+    """Taken when what ran is stored, and the server's own figures say so."""
     await asyncio.sleep(STATS_S)
-    return int((await own.tier("kv")).get("bytes", 0))
+    if own is None:
+        return _Memory(server.memory())
+    kv = int((await own.tier("kv")).get("bytes", 0))
+    return _Memory(server.memory(), await own.active_bytes(), kv)
 
 
 class _TooShort(AnyclaudeError):

@@ -12,12 +12,14 @@ Everything runs on the MLX thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import cast
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
+from anyclaude.engine.head import Head
 from anyclaude.engine.job import Job
 from anyclaude.engine.kv import Layout, RowCaches
 from anyclaude.engine.ragged import any_length, ragged
@@ -27,12 +29,14 @@ from anyclaude.engine.scheduler import ChunkSizer, next_reader, price
 from anyclaude.engine.stop import StopText
 
 SHORT_END = 64
-"""A prompt's last tokens are read together with its first answer token when they are so few:
-scoring them all then costs less than a pass for the last one alone."""
+"""Where a model's output layer can't be narrowed (see :mod:`anyclaude.engine.head`), a prompt's
+last tokens still give the first answer token when they are so few: scoring them all then costs
+less than a pass for the last one alone. Prompts as short as this share their last pass."""
 
 
 class Batch:
-    """``shared`` says whether several rows can take one pass (``ragged.fits``)."""
+    """``shared`` says whether several rows can take one pass (``ragged.fits``), ``head`` narrows
+    the model's output layer if it can be."""
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Batch:
         layout: Layout,
         *,
         shared: bool,
+        head: Head | None,
         eos_ids: frozenset[int],
         detokenizer: Callable[[], Detokenizer],
         sizer: ChunkSizer,
@@ -48,6 +53,7 @@ class Batch:
         self._model = model
         self._layout = layout
         self._shared = shared
+        self._head = head
         self._eos = eos_ids
         self._detokenizer = detokenizer
         self._sizer = sizer
@@ -216,9 +222,9 @@ class Batch:
     def _count(self, row: Row) -> int:
         """How much of the row's prompt is read now."""
         busy = bool(self._writing or self._joining)
-        if row.left == 1 or (row.left <= SHORT_END and not busy):
-            count = row.left
-        elif row.job.max_tokens:
+        # Beside running answers the last token joins their next pass, which costs nothing more.
+        apart = row.job.max_tokens and (busy or (self._head is None and row.left > SHORT_END))
+        if row.left > 1 and apart:
             count = self._sizer.chunk(row.left - 1, row.new_tokens, decoding=busy)
         else:
             count = self._sizer.chunk(row.left, row.new_tokens, decoding=busy)
@@ -252,20 +258,22 @@ class Batch:
         """Scores after each row's last token, of shape (rows, vocabulary)."""
         counts = counts or [1] * len(rows)
         if len(rows) == 1:
-            return self._scores(tokens, rows[0].caches)[:, -1]
+            return self._scores(tokens, rows[0].caches, counts)[:, -1]
         if self._shared:
-            logits = self._scores(tokens, ragged([row.caches for row in rows], counts))
-            last = mx.array([count - 1 for count in counts])
-            return logits[mx.arange(len(rows)), last]
+            logits = self._scores(tokens, ragged([row.caches for row in rows], counts), counts)
+            if logits.shape[1] == 1:
+                return logits[:, -1]
+            return logits[mx.arange(len(rows)), mx.array([count - 1 for count in counts])]
         return mx.concatenate(
             [
-                self._scores(tokens[i : i + 1, :count], row.caches)[:, -1]
+                self._scores(tokens[i : i + 1, :count], row.caches, [count])[:, -1]
                 for i, (row, count) in enumerate(zip(rows, counts, strict=True))
             ]
         )
 
-    def _scores(self, tokens: mx.array, caches: list[object]) -> mx.array:
-        logits: mx.array = self._model(tokens, cache=caches)
+    def _scores(self, tokens: mx.array, caches: list[object], counts: Sequence[int]) -> mx.array:
+        with self._head.only(counts) if self._head is not None else nullcontext():
+            logits: mx.array = self._model(tokens, cache=caches)
         return logits
 
     def _sample(self, rows: Sequence[Row], logits: mx.array) -> mx.array:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import mlx.nn as nn
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
+    from anyclaude.engine.head import Head
+
 Progress = Callable[[float, str], None]
 
 
@@ -28,7 +30,7 @@ Progress = Callable[[float, str], None]
 class LoadedModel:
     """A model ready to run. ``weight_bytes`` is what it holds in memory, ``context_limit`` its
     own window in tokens (0 when it declares none); ``rows_share_passes`` is whether several
-    answers can be written in one forward pass."""
+    answers can be written in one forward pass, ``head`` narrows its output layer."""
 
     name: str
     path: Path
@@ -42,6 +44,7 @@ class LoadedModel:
     weight_bytes: int
     tools: Literal["template", "fallback"]
     rows_share_passes: bool = False
+    head: Head | None = None
 
 
 def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback) -> LoadedModel:
@@ -51,7 +54,7 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
     """
     from mlx_lm import utils
 
-    from anyclaude.engine import ragged
+    from anyclaude.engine import head, ragged
 
     progress(0.0, "reading files")
     try:
@@ -69,6 +72,7 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
         weight_bytes = _materialise(model, progress)
         ragged.install(model)
         shared = ragged.fits(model, len(tokenizer))
+        narrowed = head.install(model)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
         reason = str(error).strip() or type(error).__name__
         raise EngineFailed(
@@ -89,6 +93,7 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
         weight_bytes=weight_bytes,
         tools=template.tools,
         rows_share_passes=shared,
+        head=narrowed,
     )
 
 

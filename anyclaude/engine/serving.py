@@ -87,6 +87,7 @@ class Serving:
             model.model,
             self.layout,
             shared=model.rows_share_passes,
+            head=model.head,
             eos_ids=model.eos_ids,
             detokenizer=lambda: model.tokenizer.detokenizer,
             sizer=self.sizer,

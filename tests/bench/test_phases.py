@@ -38,6 +38,9 @@ class Asked:
         self.kv += {0: 100, 100: 1350, 1450: 250}[self.kv]
         return {"tier": name, "bytes": self.kv}
 
+    async def active_bytes(self) -> int:
+        return 500 + 2 * self.kv
+
 
 class Passes:
     """A floor that counts 50 tokens for a prompt, 8 of them new where it knows another."""
@@ -133,5 +136,5 @@ async def test_memory_of_several_against_one_and_the_tails(
     assert figures["memory: KV of 3"] == 1600
     # One is 35 + 2 tokens; two more tails of 8 + 2 each.
     assert figures["memory: to one and tails"] == pytest.approx(1600 / (1350 * (1 + 20 / 37)))
-    assert figures["memory: process grew"] == 3 * 1700
-    assert figures["memory: process to KV"] == 3 * 1700 / 1600
+    assert (figures["memory: process grew"], figures["memory: MLX grew"]) == (4800, 3200)
+    assert (figures["memory: process to KV"], figures["memory: MLX to KV"]) == (3.0, 2.0)

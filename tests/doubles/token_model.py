@@ -126,7 +126,7 @@ class TokenMemory(nn.Module):
 def embedded_base(path: Path) -> LoadedModel:
     """Tokenizer and template of the embedded model, loaded once; its weights are let go."""
     loaded = load_model(path, "embedded", lambda fraction, what: None, FALLBACK)
-    return replace(loaded, model=nn.Module())
+    return replace(loaded, model=nn.Module(), head=None)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ A :class:`Move` changes the conversation and says in the request's truth what th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from anyclaude.types import PrefixBreak
@@ -308,8 +308,12 @@ def _leave_decode(session: Session, traffic: Traffic) -> Shot:
 
 
 def _again(session: Session, traffic: Traffic) -> Shot:
+    """What a cut prefill had still to read was lost before, or never there: both are true."""
     talk = session.talk
-    return talk.shoot(talk.next_truth("again"), stream=traffic.rng.random() < 0.5)
+    truth = talk.next_truth("again")
+    if talk.lost is not None:
+        truth = replace(truth, causes=truth.causes | {PrefixBreak.NONE})
+    return talk.shoot(truth, stream=traffic.rng.random() < 0.5)
 
 
 def _interrupt(session: Session, traffic: Traffic) -> Shot:

@@ -29,6 +29,7 @@ STORES = {
     "StoredKV": math.inf,
     "StateKV": math.inf,
     "StoredTurn": math.inf,  # 32 MiB of answers, more than the longest run writes.
+    "StoredMessage": 200,  # Those of the row that was written last.
     "RequestDetail": 500,
     "ToolCallRecord": 1500,  # Those of the request details.
     "_Seen": 256,  # The last prompts of 128 conversations, and of requests that never ended.
