@@ -62,6 +62,7 @@ class Batch:
         self._joining: list[Row] = []  # All read but the last token, which the next pass takes.
         self._writing: list[Row] = []
         self._sampled: mx.array | None = None  # One token for each row of ``_writing``.
+        self._begun: list[Row] = []  # Of these, rows whose first token is there to be told.
 
     # -------------------------------------------------------------------------------- the rows
 
@@ -110,12 +111,14 @@ class Batch:
         """One token for every running answer, then one chunk of one prompt."""
         written, ended = self._write()
         read, tokens = self._read()
+        first, over = self._begin()
+        written, ended = [*written, *first], [*ended, *over]
         ended += [Ended(row, "length") for row in read if not row.left and not row.job.max_tokens]
         return Step(tuple(read), tuple(written), tuple(ended), tokens)
 
     def _write(self) -> tuple[list[Row], list[Ended]]:
         rows, sampled = self._writing, self._sampled
-        going = [row for row in rows if len(row.tokens) + 1 < row.job.max_tokens]
+        going = [row for row in rows if row.told or len(row.tokens) + 1 < row.job.max_tokens]
         joining, self._joining = self._joining, []
         started = self._clock()
         alone = not self._reading
@@ -123,15 +126,36 @@ class Batch:
         ended: list[Ended] = []
         if sampled is not None:
             for row, token in zip(rows, cast(list[int], sampled.tolist()), strict=True):
+                if row.told:
+                    continue
                 end = self._take(row, token)
                 if end is not None:
                     ended.append(end)
+        written = [row for row in rows if not row.told]
+        for row in rows:
+            row.told = False
         self._writing, self._sampled = [*going, *joining], following
         if ended:
             gone = {id(end.row) for end in ended}
             self._keep_writing([row for row in self._writing if id(row) not in gone])
         if rows and (alone or not self._sizer.step_seconds):
             self._sizer.decoded(self._clock() - started)
+        return written, ended
+
+    def _begin(self) -> tuple[list[Row], list[Ended]]:
+        """Hands out the first tokens of rows that were just read, before the next pass begins."""
+        if not self._begun:
+            return [], []
+        rows, self._begun = self._begun, []
+        index = {id(row): number for number, row in enumerate(self._writing)}
+        assert self._sampled is not None
+        tokens = cast(list[int], self._sampled.tolist())
+        ended = [end for row in rows if (end := self._take(row, tokens[index[id(row)]]))]
+        for row in rows:
+            row.told = True
+        gone = {id(end.row) for end in ended}
+        if gone:
+            self._keep_writing([row for row in self._writing if id(row) not in gone])
         return rows, ended
 
     def _pass(self, going: list[Row], joining: list[Row]) -> mx.array | None:
@@ -249,6 +273,9 @@ class Batch:
         have = [self._sampled] if self._sampled is not None else []
         self._sampled = mx.concatenate([*have, sampled]) if have else sampled
         self._writing = [*self._writing, *rows]
+        if have:
+            return  # The others' tokens are still being computed: all are taken together.
+        self._begun = list(rows)
 
     # ---------------------------------------------------------------------------- the forward
 

@@ -30,7 +30,8 @@ class Row:
     """``fed`` tokens of prompt and answer are in ``caches``; ``tokens`` are the answer so far.
 
     ``sampler`` is ``None`` for the likeliest token. ``states`` are snapshots by position, for
-    models that need them. ``service`` is the row's share of reading (see the scheduler).
+    models that need them. ``service`` is the row's share of reading (see the scheduler), ``told``
+    is whether the token that the next pass takes is in ``tokens`` already.
     """
 
     job: Job
@@ -42,6 +43,7 @@ class Row:
     fed: int
     service: float = 0.0
     first_token: float | None = None
+    told: bool = False
     tokens: list[int] = field(default_factory=list)
     states: dict[int, StateKV] = field(default_factory=dict)
     pending: str = ""

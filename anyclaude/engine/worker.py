@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 MAX_FAILED_STEPS = 3
 DRAIN_SECONDS = 60.0
-IDLE_SECONDS = 2.0  # Between two looks at the memory while there is nothing to do.
+IDLE_SECONDS = 1.5  # Before answers are written to disk, and between two looks at the memory.
 FULL_SECONDS = 0.2  # Until the disk tier's full queue is looked at again.
 
 ProgressFn: TypeAlias = Callable[[float, str], None]
@@ -205,19 +205,18 @@ class Worker(threading.Thread):
 
     def _wait(self) -> None:
         """Runs the next command; until one comes, answers are brought to disk."""
+        pause = IDLE_SECONDS  # Whoever comes at once shall not share the machine with a write.
         while self._serving is not None:
-            if not self._serving.unwritten:
-                pause = IDLE_SECONDS
-            elif self._serving.write():
-                pause = 0.0
-            else:
-                pause = FULL_SECONDS
             try:
                 command = self._commands.get(block=bool(pause), timeout=pause)
             except queue.Empty:
                 self._serving.check_memory()
-                continue
-            return command()
+            else:
+                return command()
+            if not self._serving.unwritten:
+                pause = IDLE_SECONDS
+            else:
+                pause = 0.0 if self._serving.write() else FULL_SECONDS
         self._commands.get()()
 
     def _guarded_step(self, serving: Serving) -> None:
