@@ -24,6 +24,10 @@ test *ARGS:
 snap:
     uv run pytest tests/tui --snapshot-update
 
+# Take the docs' pictures of the console anew, from the demonstration.
+screenshots:
+    uv run python -m tui.screenshots docs/pictures
+
 # Write the generated pages anew.
 docs:
     uv run python -m anyclaude.config.docs > docs/configuration.md
@@ -33,3 +37,7 @@ docs:
 
 run *ARGS:
     uv run anyclaude-tui {{ARGS}}
+
+# The console over a scripted model and client; needs no model of your own.
+demo:
+    uv run anyclaude-tui --demo

@@ -69,6 +69,8 @@ class Answer:
         self._unfinished = False
         self._left: list[Segment] = []
         """What was read behind the call that is to be written anew."""
+        self._opening = ""
+        """The opening of a section of calls that a parser was told of, and the model not."""
         self.tokens = 0
         self.resume: Resume | None = None
         """Set when a call is to be written anew: nothing more is taken in until it is."""
@@ -125,12 +127,16 @@ class Answer:
         self._parser = self._new_parser(None)
         self._written = resume.text + resume.call
         self._steps = [(0, self.tokens, self._clock())]
-        return await self._all(self._parser.feed(resume.call))
+        self._opening = self._dialect.section if resume.inside and self._dialect else ""
+        return await self._all(self._parser.feed(self._opening + resume.call))
 
-    async def give_up(self) -> list[StreamEvent]:
-        """Nothing is written anew: the call stays as it stands, and so does what follows it."""
+    async def give_up(self, why: str = "") -> list[StreamEvent]:
+        """Nothing is written anew: the call stays as it stands, and so does what follows it.
+
+        ``why`` goes into the call's record, unless it is empty.
+        """
         self.resume = None
-        events = self._outputs(self._stream.give_up())
+        events = self._outputs(await self._stream.give_up(why))
         left, self._left = self._left, []
         return [*events, *await self._all(left)]
 
@@ -184,9 +190,11 @@ class Answer:
             case CallPiece():
                 return self._outputs(self._stream.piece(segment))
             case CallClose():
-                return self._outputs(await self._stream.close(segment))
+                own = replace(segment, raw=self._own(segment.raw))
+                return self._outputs(await self._stream.close(own))
             case CallBroken():
-                return self._outputs(self._stream.broken(segment))
+                broken = replace(segment, raw=self._own(segment.raw))
+                return self._outputs(self._stream.broken(broken))
             case _:
                 assert_never(segment)
 
@@ -210,10 +218,22 @@ class Answer:
                 return self._text(output.text)
             case Again():
                 start = self._written.rfind(output.raw)
-                self.resume = Resume(self._written[:start], output.call, output.name)
+                self.resume = Resume(
+                    self._written[:start], output.call, output.name, self._is_later(output.raw)
+                )
                 return []
             case _:
                 assert_never(output)
+
+    def _own(self, raw: str) -> str:
+        """A call's text as the model wrote it."""
+        opening, self._opening = self._opening, ""
+        return raw.removeprefix(opening)
+
+    def _is_later(self, raw: str) -> bool:
+        """Whether a call stands in a section that an earlier one opened."""
+        dialect = self._dialect
+        return dialect is not None and bool(dialect.section) and not raw.startswith(dialect.start)
 
     def _weighed(self, record: ToolCallRecord) -> ToolCallRecord:
         """The record with the tokens and the time that the call took."""

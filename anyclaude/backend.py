@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -19,13 +19,20 @@ from anyclaude.types import (
 )
 
 
+def nothing_hidden(tool: ToolDefinition) -> tuple[tuple[str | int, ...], ...]:
+    """For a backend whose prompts have all of a tool."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What is known before the first byte is sent: true prompt size and live prefix match.
 
     ``from_disk`` of the cached tokens were loaded for this request. ``system_id`` is a short
     hash that requests with the same system prompt and tools have in common. ``constrained`` is
-    whether a grammar holds the answer's calls, or its JSON, to the schemas.
+    whether a grammar holds the answer's calls, or its JSON, to the schemas. ``hidden`` gives the
+    paths in a tool's ``description`` and ``input_schema`` that the model's prompt doesn't show;
+    it may take a tenth of a second, on any thread.
     """
 
     backend: str
@@ -41,6 +48,7 @@ class Admission:
     system_id: str = ""
     notes: tuple[str, ...] = ()
     constrained: bool = False
+    hidden: Callable[[ToolDefinition], tuple[tuple[str | int, ...], ...]] = nothing_hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +141,14 @@ class Resume:
     """Text that an answer begins with, as if the model had just written it.
 
     ``text`` is over and done with, ``call`` the beginning of a call that is to be finished, or to
-    be written, if it is empty: of the tool named, of any without a name.
+    be written, if it is empty: of the tool named, of any without a name. ``inside``: ``text``
+    ends in a section of calls that is open.
     """
 
     text: str
     call: str
     tool: str = ""
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

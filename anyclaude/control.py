@@ -7,10 +7,20 @@ what stands behind it, in process or at the other end of HTTP.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from anyclaude.events import EngineState, TierStats, Vitals
-from anyclaude.records import RequestDetail, RequestRecord, SqlResult
+from anyclaude.records import (
+    ExportFormat,
+    RequestDetail,
+    RequestRecord,
+    SqlResult,
+    ToolCallRecord,
+)
+
+ROWS_HEADER = "anyclaude-rows"
+"""The header of an exported file's answer that says how many rows it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,49 @@ class Stats:
     tool_calls_failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class PrefixNode:
+    """One edge of the prefix tree: the run of ``tokens`` tokens from position ``start`` on.
+
+    ``id`` is good for one picture only; ``parent`` is the edge that it goes on from, or ``None``
+    at the beginning of a prompt. ``bytes`` counts what it takes in memory, 0 when it is only on
+    disk. ``running`` counts the requests under way that hold it, ``sessions`` are those that lie
+    on it as far as they are known, newest first. ``used_at`` is a Unix time, ``text`` how it
+    begins, about 60 characters.
+    """
+
+    id: int
+    parent: int | None
+    start: int
+    tokens: int
+    bytes: int
+    on_disk: bool
+    pinned: bool
+    running: int
+    sessions: tuple[str, ...]
+    used_at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixTreePicture:
+    """The prefix tree at one moment, each edge after its parent; ``left_out`` edges are not in."""
+
+    model: str
+    nodes: tuple[PrefixNode, ...]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Something that can be turned on and off while anyclaude runs; ``group`` is its heading."""
+
+    name: str
+    on: bool
+    help: str
+    group: str
+
+
 class Control(Protocol):
     """Steering and asking. Every method raises :class:`anyclaude.errors.ApiError` kinds."""
 
@@ -103,6 +156,66 @@ class Control(Protocol):
         """True if it was running or waiting."""
         ...
 
-    async def sql(self, query: str, limit: int = 10_000) -> SqlResult:
-        """Runs one read-only statement; raises InvalidRequest with DuckDB's own message."""
+    async def sql(self, query: str, limit: int = 10_000, longest: int | None = None) -> SqlResult:
+        """Runs one read-only statement; raises InvalidRequest with DuckDB's own message.
+
+        Texts are cut at ``longest`` characters and say so. Cancelling the caller stops it.
+        """
+        ...
+
+    async def export_sql(
+        self, query: str, path: Path, format: ExportFormat, replace: bool = False
+    ) -> int:
+        """Writes every row of one read-only statement to ``path`` here; how many there were.
+
+        Cancelling the caller stops it and leaves no file. Raises InvalidRequest for a bad
+        statement, UsageError when the file can't be written, or is there already and
+        ``replace`` is false.
+        """
+        ...
+
+    async def prefix_tree(self, limit: int = 400) -> PrefixTreePicture:
+        """At most ``limit`` edges, those used last and then the largest ones first."""
+        ...
+
+    async def pause(self, paused: bool) -> None:
+        """Has new requests wait in the queue until it is called with ``False``: as many as may
+        wait at any time. What runs goes on, and so does counting tokens."""
+        ...
+
+    async def pin(self, session_id: str, pinned: bool) -> None:
+        """Keeps what a session has in the prefix tree, and will have, from eviction until told
+        otherwise; ``False`` lets go of the pin that every main conversation has too, until its
+        next answer.
+
+        Raises NotFound for a session that the tree doesn't know.
+        """
+        ...
+
+    async def replay(self, request_id: str, model: str = "") -> str:
+        """Runs a logged request again, without a client; the new request's id, at once.
+
+        ``model`` takes the place of the name it asked for. Raises NotFound when its body isn't
+        kept any more, InvalidRequest when that can't be read.
+        """
+        ...
+
+    async def reparse(self, request_id: str) -> tuple[ToolCallRecord, ...]:
+        """What today's parser and repair make of a logged request's output; changes nothing.
+
+        Raises NotFound when the output isn't kept any more.
+        """
+        ...
+
+    async def switches(self) -> tuple[Switch, ...]: ...
+
+    async def set_switch(self, name: str, on: bool) -> None:
+        """For the requests that come from now on; raises NotFound for an unknown name."""
+        ...
+
+    async def pull_model(self, name: str) -> None:
+        """Starts a download and returns; progress comes as PullState events.
+
+        Raises Conflict while another one is under way.
+        """
         ...

@@ -113,7 +113,9 @@ class Dialect:
     a family whose calls have no opening marker. ``render`` writes one call as the model is to
     write it. ``grammar`` gives Lark text for llguidance that defines the rule ``call``, markers
     included, for the tools given; its second argument turns a marker's text into a terminal,
-    for it may be a special token. ``None``: the family can't be constrained.
+    for it may be a special token. ``None``: the family can't be constrained. ``kept`` gives what
+    of a tool's schema that text holds a call to, without it all of the schema. ``section`` is the
+    text that opens a section of several calls; only the first call's raw text has it.
     """
 
     name: str
@@ -121,3 +123,5 @@ class Dialect:
     parser: Callable[[Sequence[ToolDefinition], ThinkingMarkers | None], SegmentParser]
     render: Callable[[str, JsonObject], str]
     grammar: Callable[[Sequence[GrammarTool], Callable[[str], str]], str] | None = None
+    kept: Callable[[JsonObject], JsonObject] | None = None
+    section: str = ""

@@ -13,6 +13,7 @@
         ├── NotFound               404
         ├── MethodNotAllowed       405
         ├── RequestTimeout         408
+        ├── Conflict               409
         ├── PayloadTooLarge        413
         ├── UnsupportedMediaType   415
         ├── RateLimited            429
@@ -132,6 +133,14 @@ class RequestTimeout(ApiError):
     type = "timeout_error"
     category = "timeout"
     retryable = True
+
+
+class Conflict(ApiError):
+    """It can't be done while something else is under way."""
+
+    status = 409
+    type = "invalid_request_error"
+    category = "invalid_input"
 
 
 class PayloadTooLarge(ApiError):

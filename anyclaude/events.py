@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
-from anyclaude.records import Repair, RequestRecord, ToolCallRecord, ToolFailure, ToolIssue
+from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure, call_of
 from anyclaude.types import PrefixBreak, PrefixMiss
 
 
@@ -156,6 +156,24 @@ class EngineState:
     context_limit: int = 0
 
 
+PullPhase: TypeAlias = Literal["downloading", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class PullState:
+    """Where the download of a model stands, in bytes; ``total_bytes`` 0 while it isn't known.
+
+    ``detail`` says what is going on, and of a failure what to do.
+    """
+
+    droppable: ClassVar[bool] = False
+    name: str
+    phase: PullPhase
+    done_bytes: int = 0
+    total_bytes: int = 0
+    detail: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class TierStats:
     """One cache tier. ``hits``/``misses`` count requests, sizes are bytes."""
@@ -174,7 +192,10 @@ class TierStats:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """Once a second: rates over the last seconds (tokens/s), latencies (ms), memory (bytes)."""
+    """Once a second: rates over the last seconds (tokens/s), latencies (ms), memory (bytes).
+
+    ``paused``: new requests wait until a person says otherwise.
+    """
 
     droppable: ClassVar[bool] = True
     at: float
@@ -190,6 +211,7 @@ class Vitals:
     mlx_busy: float
     loop_lag_p99_ms: float
     tiers: tuple[TierStats, ...] = ()
+    paused: bool = False
 
 
 Event: TypeAlias = (
@@ -203,6 +225,7 @@ Event: TypeAlias = (
     | RequestFinished
     | SystemEvent
     | EngineState
+    | PullState
     | Vitals
 )
 
@@ -219,6 +242,7 @@ _TYPES: dict[str, type[Any]] = {
         RequestFinished,
         SystemEvent,
         EngineState,
+        PullState,
         Vitals,
     )
 }
@@ -237,10 +261,7 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
     known = {f.name for f in fields(cls)}
     values: dict[str, Any] = {k: v for k, v in raw.items() if k in known}
     if cls is ToolCallSeen:
-        call = cast("dict[str, Any]", values["call"])
-        issues = tuple(ToolIssue(**issue) for issue in call["issues"])
-        repairs = tuple(Repair(**repair) for repair in call["repairs"])
-        values["call"] = ToolCallRecord(**{**call, "issues": issues, "repairs": repairs})
+        values["call"] = call_of(values["call"])
     elif cls is ToolFailed:
         values["failure"] = ToolFailure(**cast("dict[str, Any]", values["failure"]))
     elif cls is RequestAdmitted:

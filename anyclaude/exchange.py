@@ -201,8 +201,10 @@ class Exchange:
         try:
             self._generation = await self._reopen(resume)
         except AnyclaudeError as error:
-            self._ledger.event("tools", f"it can't be: {error}", self.id)
-            events = self._building(await answer.give_up())
+            self._ledger.event("tools", f"it can't be: {error}", self.id, level="warning")
+            # What went before was cancelled, so the answer ends with the call.
+            why = f"it can't be written again: {error}; the answer ends here" if constrained else ""
+            events = self._building(await answer.give_up(why))
             self._publish_calls()
             if constrained:
                 usage = replace(self._admission.usage, output_tokens=answer.tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from anyclaude.events import Bus, Event, RequestFinished, SystemEvent, SystemKind
 from anyclaude.recent import RecentDetails
@@ -59,9 +59,16 @@ class Ledger:
     def publish(self, event: Event) -> None:
         self._bus.publish(event)
 
-    def event(self, kind: SystemKind, message: str, request_id: str | None = None) -> None:
+    def event(
+        self,
+        kind: SystemKind,
+        message: str,
+        request_id: str | None = None,
+        *,
+        level: Literal["info", "warning"] = "info",
+    ) -> None:
         """Publishes something a person may want to look up."""
-        self._bus.publish(SystemEvent(self.wall(), "info", kind, message, request_id))
+        self._bus.publish(SystemEvent(self.wall(), level, kind, message, request_id))
 
     async def finish(
         self,

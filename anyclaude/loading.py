@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyclaude.control import ModelInfo
+from anyclaude.script import PREFIX, read_script, script_path
 from anyclaude.tools.families import FAMILIES, choose
 from anyclaude.tools.families.hermes import DIALECT, hermes_result, hermes_tool_section
 
 if TYPE_CHECKING:
     from anyclaude.engine.load import LoadedModel
+    from anyclaude.engine.template import ToolFallback
     from anyclaude.engine.worker import ModelLoader, ProgressFn
 
 
 def default_loader(data_dir: Path, dialect: str = "") -> ModelLoader:
-    """Loads by catalogue name; the embedded model is unpacked first if need be.
+    """Loads by catalogue name, or a script by ``scripted:FILE`` (see :mod:`anyclaude.script`).
+
+    The embedded model, whose tokenizer a script needs too, is unpacked first if need be.
 
     ``dialect`` is the name of the family whose calls every model writes; empty: as its template
     says.
@@ -35,6 +37,8 @@ def default_loader(data_dir: Path, dialect: str = "") -> ModelLoader:
             hermes_result,
             partial(choose, override=dialect),
         )
+        if name.startswith(PREFIX):
+            return _scripted(name, ensure_embedded(data_dir, progress), fallback)
         if name == EMBEDDED_NAME:
             path = ensure_embedded(data_dir, progress)
         else:
@@ -44,8 +48,13 @@ def default_loader(data_dir: Path, dialect: str = "") -> ModelLoader:
     return load
 
 
-def local_models(data_dir: Path, loaded: str) -> tuple[ModelInfo, ...]:
-    """What is on this machine, with the one now served marked."""
-    from anyclaude.engine.catalog import Catalog
+def _scripted(name: str, embedded: Path, fallback: ToolFallback) -> LoadedModel:
+    from anyclaude.engine.scripted import TAIL, Pace, load_scripted
 
-    return tuple(replace(info, loaded=info.name == loaded) for info in Catalog(data_dir).list())
+    script = read_script(script_path(name))
+
+    def answer(prompt: str) -> str:
+        return script.answer(prompt, prompt.count(TAIL) - 1)
+
+    pace = Pace(script.prefill, script.decode)
+    return load_scripted(embedded, name, answer, pace, fallback, f"script-{script.digest}")

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from anyclaude.backend import Backend, BackendRequest, Generation, Resume
+from anyclaude.backend import Admission, Backend, BackendRequest, Generation, Resume
 from anyclaude.errors import ApiError, EngineFailed
 from anyclaude.events import RequestAdmitted, RequestReceived
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST, Admitted, Exchange, ExchangeOptions
@@ -26,18 +26,24 @@ from anyclaude.prompt.roles import role_of
 from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail
 from anyclaude.tools.desk import ToolDesk, ToolOptions
-from anyclaude.tools.watch import ToolWatch
+from anyclaude.tools.examples import with_examples
+from anyclaude.tools.watch import Taken, ToolWatch, transformed
 from anyclaude.types import ClientInfo, MessagesRequest, Role
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A request as the server took it in: its id, when, from whom, and the raw JSON."""
+    """A request as the server took it in: its id, when, from whom, and the raw JSON.
+
+    ``replay_of`` is the request that is run again, without a client: what it tells of the client
+    is known already, and its answer will never come back.
+    """
 
     id: str
     started_at: float
     client: ClientInfo
     body: str
+    replay_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,18 @@ class Pipeline:
         self._desk = ToolDesk(options.tools)
         self._watch = ToolWatch()
         self._options = options
+        self._disabled = options.disabled_rules
         self._new_id = new_id
         self._running: dict[str, Exchange] = {}
+
+    @property
+    def disabled_rules(self) -> frozenset[str]:
+        """The canonical-form rules that are off now."""
+        return self._disabled
+
+    def set_rule(self, name: str, on: bool) -> None:
+        """Turns a rule on or off for the requests that come; ``name`` is one of the rules'."""
+        self._disabled = self._disabled - {name} if on else self._disabled | {name}
 
     # ------------------------------------------------------------------- before the first byte
 
@@ -77,18 +93,22 @@ class Pipeline:
         Raises :class:`ApiError` (invalid, too long, loading, full); the row is then written.
         """
         role = role_of(arrival.client, request)
+        request = with_examples(request)
         recorder = self._receive(arrival, request, role)
         self._watch_tools(arrival, request)
         try:
-            canonical = canonicalise(request, self._options.disabled_rules)
+            canonical = canonicalise(request, self._disabled)
             self._remember(arrival, canonical)
             backend, reason = self._route(canonical.request)
+            if arrival.replay_of:
+                reason = f"{reason}; a replay of {arrival.replay_of}"
             job = await self._with_echoes(arrival, canonical, role)
             generation = await backend.open(job)
         except BaseException as error:
             await self._refuse(recorder, error)
             raise
         recorder.admitted(generation.admission, reason)
+        self._trace_tools(arrival, canonical, generation.admission)
         calls = self._desk.calls(arrival.id, canonical.callable_tools, self._new_id)
         admitted = Admitted(
             canonical,
@@ -99,16 +119,17 @@ class Pipeline:
             calls,
             _reopening(backend, job),
         )
-        exchange = self._exchange(admitted)
+        exchange = self._exchange(admitted, echo=not arrival.replay_of)
         self._announce(exchange, canonical, job)
         return exchange
 
-    def _exchange(self, admitted: Admitted) -> Exchange:
+    def _exchange(self, admitted: Admitted, *, echo: bool) -> Exchange:
+        options = self._options.exchange
         exchange = Exchange(
             admitted,
             self._ledger,
             self._echo,
-            self._options.exchange,
+            options if echo else replace(options, echo=False),
             self._new_id,
             self._forget,
         )
@@ -122,7 +143,7 @@ class Pipeline:
         """Tokens of the prompt as :meth:`open` would send it; writes a row of role count."""
         recorder = self._receive(arrival, request, Role.COUNT)
         try:
-            canonical = canonicalise(request, self._options.disabled_rules)
+            canonical = canonicalise(with_examples(request), self._disabled)
             backend, reason = self._route(canonical.request)
             job = await self._with_echoes(arrival, canonical, Role.COUNT)
             tokens = await backend.count(job)
@@ -166,9 +187,35 @@ class Pipeline:
 
     def _watch_tools(self, arrival: Arrival, request: MessagesRequest) -> None:
         """Notes tools that changed, and calls that the client answered with an error."""
+        if arrival.replay_of:
+            return
         now = self._ledger.wall()
         for event in self._watch.received(request, arrival.id, _conversation(arrival.client), now):
             self._ledger.publish(event)
+
+    def _trace_tools(self, arrival: Arrival, canonical: Canonical, admission: Admission) -> None:
+        """Tells, once for each version of a tool, what prompt and grammar have of it."""
+        if arrival.replay_of:
+            return
+        header = {tool.name for tool in canonical.request.tools}
+        taken = Taken(
+            admission.model,
+            canonical.callable_tools,
+            canonical.request.tool_choice,
+            # Deferred tools don't go through the template: they are shown whole where they load.
+            lambda tool: admission.hidden(tool) if tool.name in header else (),
+            admission.dialect if admission.constrained else None,
+        )
+        untold = self._watch.untold(taken, _conversation(arrival.client))
+        if not untold:
+            return
+        now = self._ledger.wall()
+
+        async def tell() -> None:
+            for event in await asyncio.to_thread(transformed, untold, taken, arrival.id, now):
+                self._ledger.publish(event)
+
+        self._ledger.spawn(tell())
 
     def _remember(self, arrival: Arrival, canonical: Canonical) -> None:
         self._ledger.recent.put(
@@ -188,7 +235,8 @@ class Pipeline:
             arrival.id,
             request,
             role,
-            _conversation(arrival.client),
+            # A replay is none of its session's turns, for whoever compares or keeps those.
+            "" if arrival.replay_of else _conversation(arrival.client),
             callable_tools=canonical.callable_tools,
         )
         if not self._options.exchange.echo:
@@ -207,7 +255,15 @@ class Pipeline:
         admission = exchange.admission
         detail = self._ledger.recent.get(exchange.id)
         if detail is not None:
-            self._ledger.recent.put(replace(detail, prompt=admission.rendered_prompt))
+            written = admission.dialect.name if admission.dialect is not None else ""
+            self._ledger.recent.put(
+                replace(
+                    detail,
+                    prompt=admission.rendered_prompt,
+                    dialect=written,
+                    thinking=admission.thinking,
+                )
+            )
         for note in admission.notes:
             self._ledger.event("input", note, exchange.id)
         self._ledger.publish(

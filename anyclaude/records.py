@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
-from anyclaude.types import Role
+from anyclaude.types import Role, ThinkingMarkers
 
 ErrorCategory: TypeAlias = Literal[
     "network", "schema", "resource", "timeout", "invalid_input", "not_implemented", "unknown"
@@ -13,6 +14,7 @@ ErrorCategory: TypeAlias = Literal[
 Verdict: TypeAlias = Literal["valid", "repaired", "regenerated", "failed", "unparsed"]
 RepairStage: TypeAlias = Literal["syntax", "alias", "coerced", "regenerated"]
 FailureKind: TypeAlias = Literal["input", "unknown_tool", "refused", "tool"]
+ExportFormat: TypeAlias = Literal["csv", "json", "parquet"]
 
 UNCHECKED = "unchecked"
 """The rule of an issue that is no fault: it says what of a call was not checked."""
@@ -24,8 +26,8 @@ class ToolIssue:
 
     ``path`` leads to the value, keys and indices joined by dots; empty for the call itself.
     ``rule`` is the keyword of the schema, or ``exists``, ``parse``, ``end``, ``object``,
-    ``name``, ``depth``, ``number`` or :data:`UNCHECKED`. ``got`` and ``expected`` are short;
-    without the latter ``got`` is a sentence.
+    ``name``, ``depth``, ``number``, ``regenerate`` or :data:`UNCHECKED`. ``got`` and ``expected``
+    are short; without the latter ``got`` is a sentence.
     """
 
     path: str
@@ -83,6 +85,14 @@ class ToolCallRecord:
     def stages(self) -> tuple[RepairStage, ...]:
         """The stages that mended it, each once, in the order they came."""
         return tuple(dict.fromkeys(repair.stage for repair in self.repairs))
+
+
+def call_of(raw: Mapping[str, object]) -> ToolCallRecord:
+    """A call's record out of its JSON object; raises TypeError or KeyError for any other."""
+    values = cast("dict[str, Any]", raw)
+    issues = tuple(ToolIssue(**issue) for issue in values["issues"])
+    repairs = tuple(Repair(**repair) for repair in values["repairs"])
+    return ToolCallRecord(**{**values, "issues": issues, "repairs": repairs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +182,9 @@ class RequestDetail:
     """What the inspector shows of one request beyond its row; secrets already masked.
 
     ``body`` and ``response`` are JSON text as received and as sent; ``prompt`` is the text the
-    model was given; ``output`` is its own text, markers and all.
+    model was given; ``output`` is its own text, markers and all. ``dialect`` names the family
+    whose calls the model writes, ``thinking`` is what stands around its reasoning. ``stream`` has
+    the events as they were sent, a line of JSON each with its ``ms``, where they were written down.
     """
 
     id: str
@@ -183,3 +195,6 @@ class RequestDetail:
     response: str = ""
     canonical: tuple[tuple[str, int], ...] = ()
     tool_calls: tuple[ToolCallRecord, ...] = ()
+    dialect: str = ""
+    thinking: ThinkingMarkers | None = None
+    stream: str = ""

@@ -38,6 +38,7 @@ from anyclaude.types import Sampling
 
 if TYPE_CHECKING:
     from anyclaude.caches.kv.disk import DiskTier
+    from anyclaude.engine.catalog import Catalog
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
     from anyclaude.logs.log import RequestLog
@@ -53,7 +54,8 @@ SERVE_SECONDS = 0.7
 
 
 class Runtime:
-    """Everything that runs. ``loader`` replaces the catalogue of models, for tests."""
+    """Everything that runs. ``loader`` replaces the loading of models by their names, ``catalog``
+    the one of the data folder."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Runtime:
         *,
         bus: Bus | None = None,
         loader: ModelLoader | None = None,
+        catalog: Catalog | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -68,6 +71,7 @@ class Runtime:
         self.admin_token = secrets.token_urlsafe(24)
         self.address = ""
         self._loader = loader
+        self._catalog = catalog
         self._wall = wall
         self._started_at = wall()
         self._stop = asyncio.Event()
@@ -112,7 +116,7 @@ class Runtime:
         pipeline = Pipeline(engine, echo, ledger, self._pipeline_options(), new_id)
         self._steering = self._start_meters(engine, requests, pipeline, ledger.recent)
         self._serve(listener, pipeline, engine, self._steering)
-        self._parts.push_async_callback(self._settle, ledger, engine)
+        self._parts.push_async_callback(self._settle, ledger, engine, self._steering)
         self._publish_state(listener)
         if not settings.switched_off:
             engine.load(settings.model.default or _default_model())
@@ -232,6 +236,7 @@ class Runtime:
     def _start_meters(
         self, engine: Engine, requests: RequestLog, pipeline: Pipeline, recent: RecentDetails
     ) -> Steering:
+        from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
         from anyclaude.metrics.meter import Meter
         from anyclaude.steering import Parts, Steering
@@ -251,6 +256,7 @@ class Runtime:
                 lag,
                 pipeline,
                 recent,
+                self._catalog or Catalog(self.settings.data_dir),
                 self._loader is not None,
             ),
             self._wall,
@@ -316,11 +322,12 @@ class Runtime:
         gc.unfreeze()  # Or DuckDB finds its objects uncollected at exit, and says so.
         await self._parts.aclose()
 
-    async def _settle(self, ledger: Ledger, engine: Engine) -> None:
+    async def _settle(self, ledger: Ledger, engine: Engine, steering: Steering) -> None:
         """Running answers end now, and their rows are written before the log closes."""
         ledger.stopping = True
         self._stop.set()
         await engine.stop()
+        await steering.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ledger.settle(), SETTLE_SECONDS)
 

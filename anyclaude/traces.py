@@ -13,14 +13,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
 from anyclaude.config.files import write_private
 from anyclaude.events import SystemEvent
-from anyclaude.records import RequestDetail, RequestRecord
+from anyclaude.records import RequestDetail, RequestRecord, call_of
 from anyclaude.stream import StreamEvent, event_json
+from anyclaude.types import ThinkingMarkers
 
 MAX_FILES = 500
 MAX_BYTES = 256 * 2**20
@@ -28,6 +29,8 @@ MAX_WAITING = 128 * 2**20  # characters that wait for the disk
 FLUSH_LINES = 64
 FLUSH_MS = 1000.0
 CLOSE_SECONDS = 0.5
+MAX_READ = 8 * 2**20  # characters of a stream
+_DETAIL = tuple(field.name for field in fields(RequestDetail))
 
 
 class Folder:
@@ -150,6 +153,35 @@ class Traces:
     def _write(self, record: RequestRecord, detail: RequestDetail) -> None:
         whole = {"record": asdict(record), **asdict(detail)}
         self._folder.write(f"{record.id}.json", _text(json.dumps(whole, ensure_ascii=False)))
+
+
+def read_trace(path: Path) -> RequestDetail | None:
+    """The detail in a trace's file; ``None`` when there is none that can be read. Blocks."""
+    try:
+        whole = json.loads(path.read_text("utf-8"))
+        known = {name: whole[name] for name in _DETAIL if name in whole}
+        thinking = known.get("thinking")
+        return RequestDetail(
+            **{
+                **known,
+                "headers": tuple((name, value) for name, value in known["headers"]),
+                "canonical": tuple((rule, count) for rule, count in known["canonical"]),
+                "tool_calls": tuple(call_of(call) for call in known["tool_calls"]),
+                "thinking": ThinkingMarkers(**thinking) if thinking else None,
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_stream(path: Path) -> str:
+    """The lines of a stream's file, as many as are bearable; empty when there is none. Blocks."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(MAX_READ)
+    except OSError:
+        return ""
+    return text[: text.rfind("\n") + 1]
 
 
 class StreamLog:

@@ -333,3 +333,90 @@ async def test_a_call_that_is_wrong_twice_is_told_as_it_is(
             fate = replace(fate, blocks=(text(wrong),), stop="end_turn")
         check(stage, answer, fate)
         await check_counters(stage)
+
+
+# --------------------------------------------------------------------------- what the tools become
+
+
+async def events_of(stage: Stage, wanted: int) -> list[dict[str, Any]]:
+    """The rows of ``events`` of kind tools, once there are so many."""
+    while sum(event.kind == "tools" for event in stage.store.events) < wanted:
+        async for event in stage.heard:
+            stage.store.apply(event, 3.0)
+            break
+    result = await stage.runtime.control.sql(
+        "select level, message, detail, request_id from events where kind = 'tools' order by rowid"
+    )
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+
+
+async def test_what_became_of_a_tool_is_in_events_once_per_version(
+    tmp_path: Path, embedded_model_dir: Path
+) -> None:
+    loader = DoubleLoader(embedded_model_dir, answer_to)
+    async with staged(tmp_path, loader, ToolSettings()) as stage:
+        first = await stage.ask("unknown tool", stream=False)
+        await stage.ask("unknown tool", stream=True)
+        rows = await events_of(stage, 2)
+        assert [(row["level"], row["message"]) for row in rows] == [
+            ("info", "Bash (version 1): the grammar gained 1 key"),
+            ("info", "Pick (version 1): the grammar lost 1 key"),
+        ]
+        assert {row["request_id"] for row in rows} == {first.request_id}
+        removed, why = rows[1]["detail"].split("\n")
+        assert removed == "grammar: removed properties.days.uniqueItems"
+        assert why.startswith("grammar: /properties/days: uniqueItems is not in the grammar: ")
+
+
+PATTERNED = {
+    "type": "object",
+    "properties": {"file_path": {"type": "string"}},
+    "required": ["file_path"],
+    "dependentRequired": {"a": ["b"]},
+    "propertyNames": {"minLength": 2},
+    "not": {"required": ["x"]},
+    "if": {"required": ["y"]},
+}
+
+
+async def test_examples_reach_the_prompt_and_the_count_and_great_losses_are_a_warning(
+    tmp_path: Path, embedded_model_dir: Path
+) -> None:
+    prompts: list[str] = []
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        return "Yes."
+
+    examples = [{"file_path": "a.py"}, {"file": "b.py"}, {"file_path": "ü/c.py"}]
+    tool = {
+        "name": "Read", "description": "Reads", "input_schema": PATTERNED,
+        "input_examples": examples,
+    }  # fmt: skip
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    loader = DoubleLoader(embedded_model_dir, answer)
+    async with staged(tmp_path, loader, ToolSettings()) as stage:
+        usages = []
+        for _ in range(2):
+            response = await stage.http.post("/v1/messages", json={**body, "tools": [tool]})
+            assert response.status_code == 200, response.text
+            usages.append(response.json()["usage"])
+        counted = await stage.http.post("/v1/messages/count_tokens", json={**body, "tools": [tool]})
+        plain = await stage.http.post(
+            "/v1/messages/count_tokens", json={**body, "tools": [{**tool, "input_examples": []}]}
+        )
+        (row,) = await events_of(stage, 1)
+    whole = [sum(v for k, v in usage.items() if k != "output_tokens") for usage in usages]
+    tokens = counted.json()["input_tokens"]
+    assert whole == [tokens, tokens]
+    assert tokens > plain.json()["input_tokens"]
+    told = json.dumps('Reads\n\nExamples of input:\n{"file_path":"a.py"}\n{"file_path":"ü/c.py"}',
+                      ensure_ascii=False)  # fmt: skip
+    assert prompts and all(told in prompt for prompt in prompts)
+    assert len(set(prompts)) == 1
+    assert row["level"] == "warning"
+    assert row["message"] == (
+        "Read (version 1): the prompt lost 1 key; the grammar lost 8 keys, gained 1 key"
+    )
+    assert "prompt: removed input_examples.1" in row["detail"]
+    assert "grammar: removed not" in row["detail"]

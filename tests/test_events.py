@@ -11,6 +11,7 @@ from anyclaude.events import (
     Event,
     FirstToken,
     PrefillProgress,
+    PullState,
     RequestAdmitted,
     RequestFinished,
     SystemEvent,
@@ -74,7 +75,8 @@ def test_events_survive_json() -> None:
         ToolCallSeen(1.0, call),
         RequestFinished(RequestRecord("r", 1.0)),
         SystemEvent(1.0, "info", "flush", "kv"),
-        Vitals(1.0, 0, 0, 0.0, 0.0, None, None, 1, 2, 3, 0.5, 0.1, (TierStats("kv", True),)),
+        Vitals(1.0, 0, 0, 0.0, 0.0, None, None, 1, 2, 3, 0.5, 0.1, (TierStats("kv", True),), True),
+        PullState("org/name", "failed", 5, 10, "pull it again"),
     ]
     assert [from_json(to_json(event)) for event in events] == events
     assert from_json({"type": "FromTheFuture"}) is None

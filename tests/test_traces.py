@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from anyclaude.events import SystemEvent
+from anyclaude.recent import RecentDetails
 from anyclaude.records import RequestDetail, RequestRecord, ToolCallRecord
+from anyclaude.steering.kept import KeptRequests
 from anyclaude.stream import BlockDelta, Comment, MessageStart, MessageStop, StreamError
-from anyclaude.traces import FLUSH_LINES, FileThread, Folder, StreamLog, Traces
+from anyclaude.traces import FLUSH_LINES, MAX_READ, FileThread, Folder, StreamLog, Traces
 from anyclaude.types import Usage
 
 CALL = ToolCallRecord("req_1", "toolu_1", "Bash", "valid", (), "{}", "{}")
@@ -125,6 +127,18 @@ async def test_a_stream_is_written_while_it_runs(
         lines.add(MessageStop())
     await thread.close()
     assert len((tmp_path / "req_1.jsonl").read_text().splitlines()) == FLUSH_LINES
+
+
+async def test_a_stream_is_read_back_as_far_as_it_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "streams"
+    folder.mkdir()
+    (tmp_path / "secret.jsonl").write_text("{}\n")
+    (folder / "req_1.jsonl").write_text('{"ms": 1.0}\n{"ms": 2.0}\n{"ms"')
+    kept = KeptRequests(RecentDetails(), tmp_path)
+    assert await kept.stream("req_1") == '{"ms": 1.0}\n{"ms": 2.0}\n'
+    assert await kept.stream("req_2") == await kept.stream("../secret") == ""
+    (folder / "req_3.jsonl").write_text("x" * 9 + "\n" + "y" * MAX_READ)
+    assert await kept.stream("req_3") == "x" * 9 + "\n"
 
 
 async def test_failures_are_one_event_until_it_works_again(tmp_path: Path, thread: Started) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,12 @@ from anyclaude.cli.serve import leave
 from anyclaude.config.diagnostics import set_level
 from anyclaude.config.settings import Settings, UiSettings
 from anyclaude.errors import AnyclaudeError, UsageError
-from tui.app import Console, Surroundings
+from tui.app import Console
+from tui.desk import Surroundings
 from tui.launch import FailedLaunch, Launch, LocalLaunch, RemoteLaunch
 from tui.logtap import LogTap
-from tui.themes import load_themes, theme_folder
+from tui.terminal import outlive_terminal
+from tui.themes import load_themes, theme_folder, user_theme_folder
 
 if TYPE_CHECKING:
     from tui.source import RemoteClient
@@ -41,6 +44,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--db", metavar="F", help="The request log, a DuckDB file.")
 @click.option("--theme", metavar="T", help="Name of a theme.")
 @click.option("--attach", metavar="URL", help="Show a server that runs already.")
+@click.option("--demo", is_flag=True, help="A scripted model and client, in a folder of their own.")
 def main(
     model: str | None,
     host: str | None,
@@ -49,6 +53,7 @@ def main(
     db: str | None,
     theme: str | None,
     attach: str | None,
+    demo: bool,
 ) -> None:
     """The anyclaude console."""
     flags: dict[str, str | int | None] = {
@@ -60,30 +65,48 @@ def main(
     }
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError("the console needs a terminal; without one use 'anyclaude serve'")
-    launch, ui = _prepare(config, flags, attach)
+    launch, ui, data_dir = _prepare(config, flags, attach, demo)
     tap = LogTap()
     logging.getLogger().addHandler(tap)
-    app = Console(launch, ui, load_themes([theme_folder()]), Surroundings(logged=tap.drain))
+    app = Console(
+        launch,
+        ui,
+        load_themes([theme_folder(), user_theme_folder()]),
+        Surroundings(logged=tap.drain, data_dir=data_dir),
+    )
+    outlive_terminal()
     code = asyncio.run(run(app, launch))
     if app.problem:
-        click.echo(f"anyclaude-tui: {app.problem}", err=True)
+        with suppress(OSError):  # The terminal may be what is gone.
+            click.echo(f"anyclaude-tui: {app.problem}", err=True)
     leave(code)
 
 
 def _prepare(
-    config: Path | None, flags: dict[str, str | int | None], attach: str | None
-) -> tuple[Launch, UiSettings]:
+    config: Path | None, flags: dict[str, str | int | None], attach: str | None, demo: bool
+) -> tuple[Launch, UiSettings, Path | None]:
+    """The server to show, how to show it, and where things are kept."""
     from anyclaude.config.load import load_settings
 
     given = {key: value for key, value in flags.items() if value is not None}
     try:
         settings = load_settings(config=config, overrides=given, env=os.environ, cwd=Path.cwd())
     except AnyclaudeError as error:
-        return FailedLaunch(error), UiSettings()
+        return FailedLaunch(error), UiSettings(), None
     set_level(settings.log.level)
+    if demo:
+        from tui.demo import DemoLaunch
+
+        return DemoLaunch(settings), settings.ui, None
     if attach is None:
-        return LocalLaunch(settings), settings.ui
-    return RemoteLaunch(lambda: _connect(settings, attach)), settings.ui
+        launch: Launch = LocalLaunch(settings, partial(_attached, settings))
+    else:
+        launch = _attached(settings, attach)
+    return launch, settings.ui, settings.data_dir
+
+
+def _attached(settings: Settings, url: str) -> Launch:
+    return RemoteLaunch(partial(_connect, settings, url))
 
 
 def _connect(settings: Settings, url: str) -> tuple[RemoteClient, str]:
@@ -93,12 +116,13 @@ def _connect(settings: Settings, url: str) -> tuple[RemoteClient, str]:
 
     address = url.rstrip("/")
     state = read_state(settings.data_dir)
-    token = state.token if state and state.address == address else settings.server.api_key
+    token = state.token if state and state.address == address else settings.server.admin_key
     if not token:
         running = f"; the one of {settings.data_dir} is at {state.address}" if state else ""
         raise UsageError(
             f"No token for {address}{running}.\n"
-            "Attach as the user who started it, or set server.api_key to that server's key."
+            "Attach as the user who started it, or set ANYCLAUDE_SERVER_ADMIN_KEY to the "
+            "server.admin_key of that server."
         )
     return AdminClient.at(address, token), address
 
@@ -111,8 +135,9 @@ async def run(app: Console, launch: Launch) -> int:
     try:
         await app.run_async()
     finally:
-        with suppress(TimeoutError):
-            await launch.stop()
+        for started in {launch, app.launch}:
+            with suppress(TimeoutError):
+                await started.stop()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
     return app.return_code or 0

@@ -5,58 +5,37 @@ ten times a second, and carries out what a person asks for.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
-from textual.worker import Worker
 
 from anyclaude.config.settings import UiSettings
 from anyclaude.errors import AnyclaudeError, ConfigError, UsageError
 from anyclaude.events import EngineState, Event, Subscription, SystemEvent
 from tui import format as f
-from tui.clipboard import copy_by_command
-from tui.dialogs.confirm import Confirm
-from tui.dialogs.help import Help
-from tui.dialogs.models import ModelPicker
-from tui.keys import sections
-from tui.launch import Launch, explain
-from tui.lines import Line, line
+from tui.desk import Interruptible, Surroundings, Synced
+from tui.details import Details, Wish
+from tui.launch import Launch, Offer
+from tui.lines import line
+from tui.looks import LOOK_S, Looks
 from tui.misses import HEADS_SQL, KEEP_HEADS, heads_of
 from tui.panels import Welcome
-from tui.screen import MainScreen
 from tui.source import Source
-from tui.state import Changes, Store
+from tui.state import Changes, RequestRow
+from tui.steering import ServerSteering
+from tui.steering_requests import RequestSteering
+from tui.steering_ways import Ways
 from tui.themes import Themes
-from tui.view import ListView
-from tui.widgets.side import ErrorsPane
+from tui.troubles import Remedy, engine_trouble
 
-TICK_S = 0.1
 SEED_ROWS = 200
 HEADS_S = 15.0
-DEFAULT_THEME = "anyclaude-dark"
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the console takes from outside, so that a test can hand in its own.
-
-    ``tick_s`` ``None`` means that nobody ticks but who calls :meth:`Console.tick`.
-    """
-
-    now: Callable[[], float] = time.time
-    tick_s: float | None = TICK_S
-    copy: Callable[[str], Awaitable[bool]] = copy_by_command
-    logged: Callable[[], Sequence[Event]] = tuple
-
-
-class Console(App[None], inherit_bindings=False):
+class Console(ServerSteering, RequestSteering, Ways, Looks, inherit_bindings=False):
     """anyclaude-tui."""
 
     TITLE = "anyclaude"
@@ -65,13 +44,22 @@ class Console(App[None], inherit_bindings=False):
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "ctrl+q,ctrl+c",
+            "ctrl+q",
             "end",
             "Quit now",
             show=False,
             priority=True,
             tooltip="Quit at once",
             id="app.quit_now",
+        ),
+        Binding(
+            "ctrl+c",
+            "interrupt",
+            "Stop",
+            show=False,
+            priority=True,
+            tooltip="Quit at once; in the SQL room, stop the query or copy what is selected",
+            id="app.interrupt",
         ),
     ]
 
@@ -80,61 +68,75 @@ class Console(App[None], inherit_bindings=False):
         launch: Launch,
         ui: UiSettings,
         themes: Themes,
-        around: Surroundings = Surroundings(),
+        around: Surroundings = Surroundings(),  # noqa: B008 - a frozen value
     ) -> None:
-        super().__init__()
+        super().__init__(ui, around)
         self._launch = launch
-        self._ui = ui
-        self._around = around
-        self._themes = themes
-        self._names = [theme.name for theme in themes.themes]
-        for theme in themes.themes:
-            self.register_theme(theme)
-        self.store = Store()
-        self.view = ListView(self.store)
-        self.main = MainScreen(self.store, self.view, around.now)
-        self._source: Source | None = None
+        self._dress(themes)
         self._subscription: Subscription | None = None
-        self._started = False
         self._ending = False
         self._seen_revision = -1
         self._advice: tuple[str, ...] = ()
-        self._detail_wanted: tuple[str, bool] | None = None
+        self._details = Details(self.store)
         self._heads_asked = (0, float("-inf"))
         self._exit_code = 0
+        self._ways_on: tuple[Offer, ...] = ()
         self.problem = ""
 
-    def get_default_screen(self) -> Screen[None]:
-        return self.main
+    @property
+    def launch(self) -> Launch:
+        """What started the server on show; another one after an offer was taken."""
+        return self._launch
 
     def on_mount(self) -> None:
-        self.theme = self._ui.theme if self._ui.theme in self.available_themes else DEFAULT_THEME
         self.set_keymap(dict(self._ui.keymap))
-        for notice in self._themes.notices:
-            self._say(notice, "warning")
-        if self.theme != self._ui.theme:
-            self._say(f"There is no theme {self._ui.theme}; using {self.theme}", "warning")
+        self._say_of_themes()
 
     def on_ready(self) -> None:
         """The first frame is out: from here on there is time for heavier things."""
         self.tick()
         if self._around.tick_s is not None:
             self.set_interval(self._around.tick_s, self.tick)
+            self.set_interval(LOOK_S, self.look_at_themes)
         self.run_worker(self._start(), group="start", exit_on_error=False)
 
     async def _start(self) -> None:
         try:
             await self._launch.start(self._found)
         except Exception as error:
-            self.problem = explain(error)
+            failure = await self._launch.explain(error)
+            self.problem, self._ways_on = failure.problem, failure.offers
             self.store.apply(EngineState("stopped"), self._around.now())
             self._exit_code = 2 if isinstance(error, ConfigError | UsageError) else 1
+            self.main.refresh_bindings()
         else:
             self._started = True
             if self._source is not None and self._source.attached:
                 with suppress(AnyclaudeError):
                     self.store.seed(await self._source.control.requests(SEED_ROWS))
+                await self._find_pins(self._source.control)
         self.tick()
+
+    def action_take_offer(self, binding: str) -> None:
+        """Starts again in the way that was offered after a failed start."""
+        offer = next((o for o in self._ways_on if o.binding == binding), None)
+        if offer is not None:
+            self._ways_on, self.problem, self._exit_code = (), "", 0
+            self.main.refresh_bindings()
+            self.run_worker(self._start_by(offer.launch), group="start", exit_on_error=False)
+
+    async def _start_by(self, launch: Launch) -> None:
+        with suppress(Exception):
+            await self._launch.stop()
+        self._launch = launch
+        self.store.apply(EngineState("unloaded"), self._around.now())
+        await self._start()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A way to start is there when it was offered."""
+        if action == "take_offer":
+            return any(offer.binding == parameters[0] for offer in self._ways_on)
+        return super().check_action(action, parameters)
 
     def _found(self, source: Source) -> None:
         self._source = source
@@ -154,19 +156,25 @@ class Console(App[None], inherit_bindings=False):
         self._toast([e for e in events if isinstance(e, SystemEvent) and e.level == "error"])
         self._want_heads(now)
         changes = self.store.take_changes()
+        self._sync_top()
         if self._seen_revision == self.store.revision and not changes and not self.store.active:
             self._welcome()
+            self._want_detail()
             return
         self._seen_revision = self.store.revision
         self._paint(changes)
+        self._follow_up()
+
+    def _sync_top(self) -> None:
+        top = self.screen
+        if top is not self.main and isinstance(top, Synced) and top.is_mounted:
+            top.sync()
 
     def _paint(self, changes: Changes) -> None:
         address = self._source.address if self._source is not None else ""
         self.main.sync(changes, address, self._ending)
         self._welcome()
         self._want_detail()
-        if isinstance(self.screen, ModelPicker) and self.screen.is_mounted:
-            self.screen.sync(self.store.engine)
 
     def _welcome(self) -> None:
         if self.store.rows:
@@ -183,32 +191,34 @@ class Console(App[None], inherit_bindings=False):
                 source.env_lines if source is not None else (),
                 tuple(text for text in self._advice if text),
                 self.problem,
+                tuple((self.main.key(o.binding), o.text) for o in self._help(engine)),
             )
         )
+
+    def _help(self, engine: EngineState) -> Sequence[Offer | Remedy]:
+        """What a person can do about a start, or an engine, that failed."""
+        if engine.phase == "failed":
+            return engine_trouble(engine.detail).remedies
+        return self._ways_on
 
     async def _advise(self, source: Source, model: str) -> None:
         self._advice = ("", *await source.advice(model))
         self._welcome()
 
     def _want_detail(self) -> None:
-        """Asks for the selected request's detail, once while it runs and once when it ended."""
-        row = self.view.selected
-        wanted = (row.id, row.active) if row is not None else None
-        if wanted == self._detail_wanted or self._source is None:
-            return
-        self._detail_wanted = wanted
-        if row is not None:
-            work = self._fetch_detail(self._source, row.id)
+        """Has the selected request looked into, as far as the tab on show needs it."""
+        row, source = self.view.selected, self._source
+        wish = self._details.wish(row, self.main.inspector.tab) if source is not None else None
+        if row is not None and source is not None and wish is not None:
+            work = self._find_detail(source, row, wish)
             self.run_worker(work, group="detail", exclusive=True)
 
-    async def _fetch_detail(self, source: Source, request_id: str) -> None:
-        try:
-            detail = await source.control.detail(request_id)
-        except AnyclaudeError as error:
-            self.main.inspector.set_detail(None, error.message)
-        else:
-            self.main.inspector.set_detail(detail)
+    async def _find_detail(self, source: Source, row: RequestRow, wish: Wish) -> None:
+        self.main.inspector.set_found(await self._details.find(source.control, row, wish))
         self.main.sync_inspector()
+
+    def on_inspector_wanted(self) -> None:
+        self._want_detail()
 
     def _want_heads(self, now: float) -> None:
         """Asks the log for its figures per system prompt, now and then while there are new."""
@@ -231,137 +241,12 @@ class Console(App[None], inherit_bindings=False):
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             self._say(f.clean(errors[-1].message) + more, "error")
 
-    def _say(self, message: str, severity: str = "information") -> None:
-        kind = severity if severity in ("warning", "error") else "information"
-        self.notify(message, severity=kind, markup=False)  # type: ignore[arg-type]
-
-    # ------------------------------------------------------------------------------ steering
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Restart shows when the engine failed, cancel when there is something to cancel."""
-        if action == "restart_engine":
-            return self.store.engine.phase == "failed"
-        if action == "cancel":
-            row = self.view.selected
-            return row is not None and row.active
-        return True
-
-    def _steer(self, work: Coroutine[None, None, None]) -> Worker[None]:
-        return self.run_worker(self._guarded(work), group="steer")
-
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except AnyclaudeError as error:
-            if isinstance(self.screen, ModelPicker):
-                self.screen.show_problem(error.message)
-            else:
-                self._say(error.message, "error")
-
-    def _ready_source(self) -> Source | None:
-        if self._source is None or not self._started:
-            self._say("The server is not up yet.", "warning")
-            return None
-        return self._source
-
-    def action_models(self) -> None:
-        source = self._ready_source()
-        if source is not None:
-            self._steer(self._pick_model(source))
-
-    async def _pick_model(self, source: Source) -> None:
-        picker = ModelPicker(self.store.engine)
-        await self.push_screen(picker)
-        picker.show_models(await source.control.models())
-
-    def on_model_picker_load(self, event: ModelPicker.Load) -> None:
-        if self._source is not None:
-            self._steer(self._source.control.load_model(event.name))
-
-    def on_model_picker_unload(self) -> None:
-        if self._source is not None:
-            self._steer(self._source.control.unload_model())
-
-    def action_flush(self) -> None:
-        source = self._ready_source()
-        if source is None:
-            return
-        tiers = self.store.vitals.tiers if self.store.vitals else ()
-        lines = [
-            line(f" {t.tier:<14} {t.entries:>6} entries  {f.size(t.bytes):>8}")
-            for t in tiers
-            if t.enabled
-        ]
-        lines += [Line(), line((" The next request of each session is read anew.", "muted"))]
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._steer(self._flush_caches(source))
-
-        self.push_screen(Confirm("Flush all caches?", lines, again="F"), answered)
-
-    async def _flush_caches(self, source: Source) -> None:
-        freed = await source.control.flush()
-        parts = [f"{item.tier}: {item.entries} entries, {f.size(item.bytes)}" for item in freed]
-        self._say("Freed " + ("; ".join(parts) or "nothing"))
-
-    def action_cancel(self) -> None:
-        row, source = self.view.selected, self._ready_source()
-        if row is None or source is None or not row.active:
-            return
-        request_id = row.id
-        lines = [
-            line(f" {f.short_model(row.model_requested)}  {row.role}"),
-            line((f" {row.output_tokens} tokens so far; what was read stays cached.", "muted")),
-        ]
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._steer(self._cancel(source, request_id))
-
-        title = f"Cancel request {f.short_id(request_id)}?"
-        self.push_screen(Confirm(title, lines, again="X"), answered)
-
-    async def _cancel(self, source: Source, request_id: str) -> None:
-        if not await source.control.cancel(request_id):
-            self._say(f"{f.short_id(request_id)} had ended already.")
-
-    def action_restart_engine(self) -> None:
-        source = self._ready_source()
-        if source is not None:
-            self._steer(source.control.restart_engine())
-
-    # --------------------------------------------------------------------------- the console
-
-    def action_help(self) -> None:
-        self.push_screen(Help(sections(dict(self._ui.keymap))))
-
-    def action_next_theme(self) -> None:
-        if self._names:
-            at = self._names.index(self.theme) if self.theme in self._names else -1
-            self.theme = self._names[(at + 1) % len(self._names)]
-            self._say(f"Theme {self.theme}")
-
-    def action_copy(self) -> None:
-        text, what = self._copyable()
-        if not text:
-            self._say("There is nothing to copy here.", "warning")
-            return
-        self.copy_to_clipboard(text)
-        self.run_worker(self._around.copy(text), group="copy", exit_on_error=False)
-        self._say(f"Copied {what}")
-
-    def _copyable(self) -> tuple[str, str]:
-        if not self.store.rows:
-            lines = self._source.env_lines if self._source is not None else ()
-            return "\n".join(lines), "the lines to paste"
-        error = self.main.query_one(ErrorsPane).selected
-        if error is not None:
-            return error.call.raw, "the call as written"
-        return self.main.inspector.copied()
+    # -------------------------------------------------------------------------------- leaving
 
     def action_ask_quit(self) -> None:
         """Quits; with requests running it asks first, and a second q means yes."""
+        from tui.dialogs.confirm import Confirm
+
         running = len(self.store.active)
         if not running or (self._source is not None and self._source.attached):
             self.action_end()
@@ -374,6 +259,12 @@ class Console(App[None], inherit_bindings=False):
                 self.action_end()
 
         self.push_screen(Confirm("Quit?", lines, again="q"), answered)
+
+    def action_interrupt(self) -> None:
+        if isinstance(self.screen, Interruptible):
+            self.screen.interrupt()
+        else:
+            self.action_end()
 
     def action_end(self) -> None:
         """Stops the server while the screen says so, then leaves; a second time, at once."""

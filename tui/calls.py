@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from itertools import islice, zip_longest
 
 from anyclaude.records import UNCHECKED, ToolCallRecord, ToolFailure
 from tui import format as f
-from tui.lines import Line, Span, Tone, fit, line, paragraphs, wrap
-
-SIDE_BY_SIDE = 72
-"""Cells from which on the text and the input stand beside each other."""
-
-ROWS = 12
-"""Rows of each of the two in the narrow pane; a wide one shows three times as many."""
+from tui.beside import ROWS, Column, beside
+from tui.lines import Line, Span, Tone, line, paragraphs
 
 _MAX_CHARS = 20_000
 _TONES: dict[str, Tone] = {"valid": "ok", "failed": "error", "unparsed": "error"}
@@ -41,9 +34,10 @@ def call_lines(call: ToolCallRecord) -> list[Line]:
     )
     lines = [head, *what_happened(call)]
     if call.final:
-        lines += paragraphs(pretty(call.final), "text", 3)
+        lines += paragraphs(bounded(pretty(call.final)), "text", 3)
     if call.verdict != "valid":
-        lines += [line(("   as written", "muted")), *paragraphs(call.raw.strip("\n"), "muted", 5)]
+        written = paragraphs(bounded(call.raw), "muted", 5)
+        lines += [line(("   as written", "muted")), *written]
     return lines
 
 
@@ -63,54 +57,25 @@ def what_happened(call: ToolCallRecord, refusal: ToolFailure | None = None) -> l
     return lines
 
 
-def comparison(call: ToolCallRecord, width: int) -> list[Line]:
+def comparison(call: ToolCallRecord, width: int, rows: int = ROWS) -> list[Line]:
     """The text as written and the input as delivered, side by side where there is room."""
     final = pretty(call.final) if call.final else "(not delivered)"
-    if width < SIDE_BY_SIDE:
-        return [
-            line(("   as written", "strong")),
-            *_cut(paragraphs(_bounded(call.raw), "muted", 3)),
-            line(("   as delivered", "strong")),
-            *_cut(paragraphs(_bounded(final), "text", 3)),
-        ]
-    room = (width - 6) // 2
-    left, right = (_rows(text, room) for text in (call.raw, final))
-    head = line((f"   {fit('as written', room)} │ as delivered", "strong"))
-    pairs = zip_longest(left, right, fillvalue="")
-    rows = [
-        line((f"   {fit(one, room)}", "muted"), (" │ ", "muted"), other)
-        for one, other in islice(pairs, 3 * ROWS)
-    ]
-    more = max(len(left), len(right)) - 3 * ROWS
-    return [head, *rows, *([_more(more)] if more > 0 else [])]
+    written = Column("as written", paragraphs(bounded(call.raw), "muted"))
+    return beside(written, Column("as delivered", paragraphs(bounded(final))), width, rows)
 
 
-def _rows(text: str, width: int) -> list[str]:
-    return [
-        "".join(part for part, _ in row)
-        for entry in paragraphs(_bounded(text))
-        for row in wrap(entry, width)
-    ]
-
-
-def _bounded(text: str) -> str:
+def bounded(text: str) -> str:
+    """The text without line ends around it, cut where nobody reads on."""
     text = text.strip("\n")
-    return text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + "…"
-
-
-def _cut(lines: list[Line]) -> Iterable[Line]:
-    more = len(lines) - ROWS
-    return [*lines[:ROWS], _more(more)] if more > 0 else lines
-
-
-def _more(count: int) -> Line:
-    return line((f"   … {count} more lines", "muted"))
+    if len(text) <= _MAX_CHARS:
+        return text
+    return f"{text[:_MAX_CHARS]}… {len(text) - _MAX_CHARS:,} more characters"
 
 
 def pretty(text: str) -> str:
     """JSON laid out, anything else as it is."""
     try:
         value = json.loads(text)
+        return text if value is None else json.dumps(value, indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
-    return text if value is None else json.dumps(value, indent=2, ensure_ascii=False)

@@ -14,6 +14,7 @@ from tui import format as f
 from tui.lines import Span, Tone, fit
 from tui.state import Phase, RequestRow
 
+PINNED = "◆"
 WIDE = 72
 NARROW = 50
 
@@ -165,6 +166,8 @@ def cells(row: RequestRow, chosen: tuple[Column, ...], moment: Moment, width: in
     """One request as spans that fill ``width`` cells, from its glyph on."""
     mark, tone = glyph(row)
     spans: list[Span] = [(f" {mark} ", tone)]
+    if row.pinned:
+        spans = [(PINNED, "accent"), (f"{mark} ", tone)]
     left = width - 3
     for column in chosen:
         text, tone = column.cell(row, moment)

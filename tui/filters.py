@@ -81,12 +81,28 @@ def _anything(row: RequestRow) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A term as it was written: ``value`` is to be found in ``field``, anywhere without one;
+    with a ``sign`` the figure ``field`` is compared to ``limit``."""
+
+    field: str = ""
+    value: str = ""
+    sign: str = ""
+    limit: float = 0.0
+    inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
-    """Terms that must all hold; ``problem`` names the first one that was left out."""
+    """Terms that must all hold; ``problem`` names the first one that was left out.
+
+    ``parts`` are the same terms for who must put them in other words.
+    """
 
     text: str = ""
     terms: tuple[Predicate, ...] = ()
     problem: str = ""
+    parts: tuple[Part, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.terms)
@@ -97,27 +113,34 @@ class Filter:
 
 def parse(text: str) -> Filter:
     """The filter that ``text`` stands for; never raises."""
-    terms: list[Predicate] = []
+    parts: list[Part] = []
     problem = ""
     for word in _TERM.findall(text):
         inverted = word.startswith("!") and len(word) > 1
         try:
-            term = _term(word[1:] if inverted else word)
+            parts.append(_part(word[1:] if inverted else word, inverted))
         except ValueError as error:
             problem = problem or str(error)
-            continue
-        terms.append(_not(term) if inverted else term)
-    return Filter(text, tuple(terms), problem)
+    return Filter(text, tuple(_predicate(part) for part in parts), problem, tuple(parts))
 
 
-def _term(word: str) -> Predicate:
+def _part(word: str, inverted: bool) -> Part:
     name, colon, value = word.partition(":")
     if colon and name.lower() in _FIELDS:
-        return _contains(_FIELDS[name.lower()], value)
+        return Part(name.lower(), value.strip('"'), inverted=inverted)
     compared = _COMPARE.fullmatch(word)
     if compared and compared[1].lower() in _FIGURES:
-        return _compares(compared[1].lower(), compared[2], compared[3])
-    return _contains(_anything, word)
+        name, sign = compared[1].lower(), compared[2]
+        return Part(name, sign=sign, limit=_limit(name, sign, compared[3]), inverted=inverted)
+    return Part(value=word.strip('"'), inverted=inverted)
+
+
+def _predicate(part: Part) -> Predicate:
+    if part.sign:
+        term = _compares(part.field, part.sign, part.limit)
+    else:
+        term = _contains(_FIELDS[part.field] if part.field else _anything, part.value)
+    return _not(term) if part.inverted else term
 
 
 def _not(term: Predicate) -> Predicate:
@@ -125,15 +148,18 @@ def _not(term: Predicate) -> Predicate:
 
 
 def _contains(get: Callable[[RequestRow], str], value: str) -> Predicate:
-    wanted = value.strip('"').casefold()
+    wanted = value.casefold()
     return lambda row: wanted in get(row).casefold()
 
 
-def _compares(name: str, sign: str, value: str) -> Predicate:
+def _limit(name: str, sign: str, value: str) -> float:
     number = _NUMBER.fullmatch(value.lower())
     if number is None:
         raise ValueError(f"{name}{sign} needs a number, as in {name}>1 or {name}>20k")
-    limit = float(number[1]) * _SCALE[number[2]]
+    return float(number[1]) * _SCALE[number[2]]
+
+
+def _compares(name: str, sign: str, limit: float) -> Predicate:
     figure, holds = _FIGURES[name], _OPERATORS[sign]
 
     def term(row: RequestRow) -> bool:

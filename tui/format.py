@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 
+from tui.clean import clean as clean
+from tui.clean import one_line as one_line
+
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _FAMILIES = ("opus", "sonnet", "haiku")
-
-# Control characters become visible pictures; those that reorder text and lone surrogates,
-# which no terminal can be sent, become the replacement character.
-_HARMLESS: dict[int, str] = {
-    **{code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"},
-    0x7F: "␡",
-    **{code: "�" for code in range(0x80, 0xA0)},
-    **{code: "�" for code in (0x200E, 0x200F, 0x061C, 0x2028, 0x2029)},
-    **{code: "�" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
-}
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f؜\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def clean(text: str) -> str:
-    """``text`` without anything a terminal would act on; newlines and tabs stay."""
-    if text.isascii() and text.isprintable():
-        return text
-    if "\r" in text:
-        text = text.replace("\r\n", "\n")
-    if _UNSAFE.search(text):
-        text = text.translate(_HARMLESS)
-    return _SURROGATES.sub("�", text)
-
-
-def one_line(text: str) -> str:
-    """``text`` cleaned, with every run of white space as one space."""
-    return " ".join(clean(text).split())
 
 
 def count(value: int | float) -> str:
@@ -108,12 +82,12 @@ def clock(at: float) -> str:
 
 def short_id(request_id: str) -> str:
     """The last four characters, enough to tell neighbours apart."""
-    return clean(request_id)[-4:]
+    return clean(request_id[-32:])[-4:]
 
 
 def short_model(name: str) -> str:
     """``sonnet`` for the client's long names, the last path part for a local one."""
-    lowered = name.lower()
+    lowered = name[:200].lower()
     if "claude" in lowered:
         for family in _FAMILIES:
             if family in lowered:

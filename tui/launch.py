@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from anyclaude.errors import AnyclaudeError
+from anyclaude.errors import AnyclaudeError, ConfigError, UsageError
 from tui.source import LocalSource, RemoteClient, RemoteSource, Source
 
 if TYPE_CHECKING:
@@ -21,14 +22,39 @@ if TYPE_CHECKING:
 STOP_BOUND_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Another way to start, the binding that takes it, and what pressing that does."""
+
+    binding: str
+    text: str
+    launch: Launch
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a start failed, for a person, and what can be done about it from here."""
+
+    problem: str
+    offers: tuple[Offer, ...] = ()
+
+
+ELSEWHERE = "server.elsewhere"
+ATTACH = "server.attach"
+
+
 class Launch(Protocol):
     """Starts what the console shows and stops it again."""
 
     async def start(self, found: Callable[[Source], None]) -> None:
         """Calls ``found`` as soon as events can be heard; returns when it serves.
 
-        Raises whatever kept it from starting; :func:`explain` puts that into words.
+        Raises whatever kept it from starting; :meth:`explain` puts that into words.
         """
+        ...
+
+    async def explain(self, error: Exception) -> Failure:
+        """What kept it from starting, and other ways to start."""
         ...
 
     async def stop(self) -> None:
@@ -37,10 +63,14 @@ class Launch(Protocol):
 
 
 class LocalLaunch:
-    """The embedded server: the runtime in this process, on this loop."""
+    """The embedded server: the runtime in this process, on this loop.
 
-    def __init__(self, settings: Settings) -> None:
+    ``attach`` makes the launch that shows the server at an address instead.
+    """
+
+    def __init__(self, settings: Settings, attach: Callable[[str], Launch] | None = None) -> None:
         self._settings = settings
+        self._attach = attach
         self._runtime: Runtime | None = None
 
     async def start(self, found: Callable[[Source], None]) -> None:
@@ -48,6 +78,49 @@ class LocalLaunch:
         runtime = self._runtime = make(self._settings)
         found(LocalSource(runtime))
         await runtime.start()
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    async def explain(self, error: Exception) -> Failure:
+        return await asyncio.to_thread(self._explain, error)
+
+    def _explain(self, error: Exception) -> Failure:
+        """Who has the port, the log, or the whole data folder, and how to do without."""
+        from anyclaude.config.state import read_state
+        from tui.exporting import free_path
+        from tui.ports import holder, is_busy, next_free
+
+        settings, problem = self._settings, explain(error)
+        server = settings.server
+        if isinstance(error, UsageError):
+            other = read_state(settings.data_dir)
+            if other is not None and self._attach is not None:
+                offer = Offer(
+                    ATTACH, f"attaches to the one at {other.address}", self._attach(other.address)
+                )
+                return Failure(problem, (offer,))
+        elif isinstance(error, ConfigError) and problem.startswith(f"{settings.db} "):
+            # Locked, damaged or not ours: another file beside it is a log like any other.
+            path = free_path(settings.db)
+            offer = Offer(ELSEWHERE, f"starts with a new log, {path.name}", self._like(db=path))
+            return Failure(problem, (offer,))
+        elif isinstance(error, ConfigError | OSError) and is_busy(server.host, server.port):
+            free = next_free(server.host, server.port)
+            who = holder(server.port)
+            offer = Offer(
+                ELSEWHERE,
+                f"starts at port {free} instead" if free else "starts at any free port",
+                self._like(server=replace(server, port=free)),
+            )
+            has = f" by {who}" if who is not None else ""
+            return Failure(f"Port {server.port} of {server.host} is in use{has}.", (offer,))
+        return Failure(problem)
+
+    def _like(self, **changes: object) -> LocalLaunch:
+        changed = replace(self._settings, **changes)  # type: ignore[arg-type]
+        return LocalLaunch(changed, self._attach)
 
     async def stop(self) -> None:
         runtime, self._runtime = self._runtime, None
@@ -68,6 +141,9 @@ class RemoteLaunch:
         await client.stats()
         found(self._source)
 
+    async def explain(self, error: Exception) -> Failure:
+        return Failure(explain(error), (Offer(ELSEWHERE, "tries again", self),))
+
     async def stop(self) -> None:
         source, self._source = self._source, None
         if source is not None:
@@ -83,11 +159,18 @@ class FailedLaunch:
     async def start(self, found: Callable[[Source], None]) -> None:
         raise self._error
 
+    async def explain(self, error: Exception) -> Failure:
+        return Failure(explain(error))
+
     async def stop(self) -> None:
         """Nothing was started."""
 
 
 def _import_runtime() -> type[Runtime]:
+    """On a thread, with what it imports while it starts: the loop would stand still that long."""
+    import anyclaude.logs.log
+    import anyclaude.server.app
+    import anyclaude.server.listen  # noqa: F401
     from anyclaude.runtime import Runtime
 
     return Runtime

@@ -6,6 +6,7 @@ run of spans, each with the name of a tone that the stylesheet gives a colour to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -21,6 +22,10 @@ TONES: tuple[Tone, ...] = get_args(Tone)
 Span: TypeAlias = tuple[str, Tone]
 
 _TAB = "    "
+# One cell each, so that most lines need no look at every character.
+_NARROW = re.compile(
+    "[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u2500-\u257f]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,15 @@ def paragraphs(text: str, tone: Tone = "text", indent: int = 0) -> list[Line]:
     """Foreign text of any shape, one line per line of it."""
     pad = " " * indent
     return [Line(((pad + part.expandtabs(4), tone),), indent) for part in clean(text).split("\n")]
+
+
+LABEL = 11
+"""Cells that a label takes in front of what it names."""
+
+
+def labelled(label: str, *spans: Span | str) -> Line:
+    """A line that begins with its name, in a column of names."""
+    return line((f" {label:<{LABEL - 1}}", "muted"), *spans, hang=LABEL)
 
 
 def meter(fraction: float, width: int) -> tuple[Span, Span]:
@@ -93,9 +107,12 @@ def _break(text: str, start: int, width: int) -> tuple[int, int]:
 
 
 def _fit(text: str, start: int, width: int) -> int:
-    chunk = text[start : start + width]
-    if chunk.isascii():
-        return start + len(chunk)
+    """Where ``width`` cells from ``start`` on end; what has no width of its own comes along."""
+    if _NARROW.fullmatch(text, start, start + width):
+        end = min(start + width, len(text))
+        while end < len(text) and text[end] > "\u02ff" and not get_character_cell_size(text[end]):
+            end += 1
+        return end
     cells = 0
     for offset in range(start, len(text)):
         cells += get_character_cell_size(text[offset])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from anyclaude.events import RequestAdmitted
 from anyclaude.records import RequestRecord, SqlResult
 from tui import format as f
-from tui.lines import Line, Span, Tone, fit, line
+from tui.lines import Line, Span, Tone, fit, labelled, line
 
 KEEP_HEADS = 8
 HEADS_SQL = (
@@ -21,7 +21,6 @@ HEADS_SQL = (
 )
 _WITHOUT_CHANGE = ("cold", "new_session", "other_model", "evicted", "flushed")
 _HARMLESS = ("cold", "new_session")
-_LABEL = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def read_lines(read: int, from_disk: int, prompt: int) -> list[Line]:
         words = f"{read:,} tokens ({share}): {memory:,} from memory, {from_disk:,} from disk"
     else:
         words = f"{read:,} tokens from {'disk' if from_disk else 'memory'} ({share})"
-    return [_field("cache", (words, "ok"))]
+    return [labelled("cache", (words, "ok"))]
 
 
 def miss_lines(miss: Miss) -> list[Line]:
@@ -84,15 +83,15 @@ def miss_lines(miss: Miss) -> list[Line]:
     if miss.cause in ("", "none"):
         return []
     tone: Tone = "muted" if miss.cause in _HARMLESS and not miss.tokens else "warn"
-    lines = [_field("prefix", (f"{miss.cause.replace('_', ' ')}{_place(miss)}", tone))]
+    lines = [labelled("prefix", (f"{miss.cause.replace('_', ' ')}{_place(miss)}", tone))]
     if miss.tokens:
         time = f", about {f.seconds(miss.ms)}" if miss.ms else ""
-        lines.append(_field("lost", (f"{miss.tokens:,} tokens to be read again{time}", "warn")))
+        lines.append(labelled("lost", (f"{miss.tokens:,} tokens to be read again{time}", "warn")))
     if miss.before != miss.after:
         shared = _shared(miss.before, miss.after)
         lead: Span = (f"…{miss.before[:shared]}", "muted")
-        lines.append(_field("then", lead, (miss.before[shared:] or "(its end)", "error")))
-        lines.append(_field("now", lead, (miss.after[shared:] or "(its end)", "ok")))
+        lines.append(labelled("then", lead, (miss.before[shared:] or "(its end)", "error")))
+        lines.append(labelled("now", lead, (miss.after[shared:] or "(its end)", "ok")))
     return lines
 
 
@@ -110,10 +109,6 @@ def _place(miss: Miss) -> str:
 def _shared(one: str, other: str) -> int:
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _field(label: str, *spans: Span | str) -> Line:
-    return line((f" {label:<{_LABEL - 1}}", "muted"), *spans, hang=_LABEL)
 
 
 # ---------------------------------------------------------------------------- system prompts

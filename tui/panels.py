@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from anyclaude.events import EngineState, SystemEvent, TierStats
 from tui import format as f
 from tui.calls import comparison, what_happened
 from tui.lines import Line, Span, Tone, fit, line, meter
+from tui.plots import Axes, Curve, plot
+from tui.series import History, span_for
 from tui.state import ToolError
+from tui.troubles import engine_trouble
 
+_WIDE_TIERS = 57
+_REUSE_ROWS = 3
 _LEVELS: dict[str, tuple[str, Tone]] = {
     "info": ("·", "muted"),
     "warning": ("!", "warn"),
@@ -18,33 +24,49 @@ _LEVELS: dict[str, tuple[str, Tone]] = {
 }
 
 
-def cache_lines(tiers: Sequence[TierStats], reuse: Sequence[float], width: int) -> list[Line]:
-    """One row per tier, then how much of recent prompts was reused and what that saved."""
+def cache_lines(tiers: Sequence[TierStats], history: History, width: int) -> list[Line]:
+    """Per tier what it holds and what it saved, then how much of the prompts was reused."""
     if not tiers:
         return [line((" Cache figures appear when the model is ready.", "muted"), hang=1)]
-    name = max(8, width - 31)
-    head = f" {'TIER':<{name}} HIT% ENTRIES     SIZE EVICT"
-    lines = [line((fit(head, width), "muted"))]
+    wide = width >= _WIDE_TIERS
+    name = max(8, width - (_WIDE_TIERS - 8 if wide else 31))
+    heads = " HIT% ENTRIES     SIZE EVICT"
+    heads = f"  HITS{heads}  SAVED   TIME" if wide else heads
+    lines = [line((fit(f" {'TIER':<{name}}{heads}", width), "muted"))]
     for tier in tiers:
         if not tier.enabled:
             lines.append(line(f" {fit(tier.tier, name)} ", ("off", "muted")))
             continue
         hit = f.percent(tier.hits, tier.hits + tier.misses)
-        figures = f" {hit:>4} {tier.entries:>7} {f.size(tier.bytes):>8} {tier.evictions:>5}"
+        gone, time = f.count(tier.evictions), f.span(tier.seconds_saved)
+        figures = f" {hit:>4} {tier.entries:>7} {f.size(tier.bytes):>8} {gone:>5}"
+        if wide:
+            saved = f.count(tier.tokens_saved)
+            figures = f" {f.count(tier.hits):>5}{figures}  {saved:>5} {time:>6}"
         lines.append(line((f" {fit(tier.tier, name)}", "strong"), figures))
         if tier.limit_bytes:
             parts = meter(tier.bytes / tier.limit_bytes, max(4, width - 12))
             lines.append(line(" ", *parts, (f" of {f.size(tier.limit_bytes)}", "muted")))
-    if reuse:
-        room = max(8, width - 15)
-        shown = list(reuse)[-room:]
-        mean = f"{100 * sum(shown) / len(shown):.0f}%"
-        lines.append(line((" reuse ", "muted"), (f.spark(shown, 1.0), "ok"), f"  {mean}"))
-    tokens = sum(tier.tokens_saved for tier in tiers)
-    if tokens:
-        time = f.span(sum(tier.seconds_saved for tier in tiers))
-        lines.append(line((" saved ", "muted"), f"{f.count(tokens)} prompt tok  {time}"))
-    return lines
+        if tier.hits and not wide:
+            noun = "hit" if tier.hits == 1 else "hits"
+            saved = f" {f.count(tier.hits)} {noun} saved {f.count(tier.tokens_saved)} tok {time}"
+            lines.append(line((saved, "muted"), hang=1))
+    return [*lines, *_reuse_lines(history, width)]
+
+
+def _reuse_lines(history: History, width: int) -> list[Line]:
+    """How much of the prompts needn't be read again, over the minutes there were any."""
+    since = history.reuse.since
+    if since is None:
+        return []
+    span = span_for(history.at - since)
+    found = history.reuse.summary(history.at, span)
+    if found is None:
+        return []
+    head = line((" prompt tokens reused ", "muted"), (f"{100 * found.mean:.0f}%", "strong"))
+    curve = Curve(partial(history.reuse.points, history.at, span), "ok", filled=True)
+    axes = Axes(1.0, lambda value: f"{100 * value:.0f}%", span)
+    return [head, *plot([curve], axes, width, _REUSE_ROWS)]
 
 
 def error_lines(errors: Sequence[ToolError], selected: int | None, width: int) -> list[Line]:
@@ -100,7 +122,8 @@ def event_lines(events: Sequence[SystemEvent]) -> list[Line]:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What the first-run screen needs to know; ``problem`` is why the server is not there."""
+    """What the first-run screen needs to know; ``problem`` is why the server is not there, and
+    ``offers`` are keys with what each does about it."""
 
     engine: EngineState
     started: bool = False
@@ -108,6 +131,7 @@ class Welcome:
     env_lines: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     problem: str = ""
+    offers: tuple[tuple[str, str], ...] = ()
 
 
 def welcome_lines(welcome: Welcome, width: int) -> list[Line]:
@@ -119,7 +143,8 @@ def welcome_lines(welcome: Welcome, width: int) -> list[Line]:
             Line(),
             *(line(f"  {part}", hang=2) for part in welcome.problem.splitlines()),
             Line(),
-            line(("  q", "accent"), " quits", hang=2),
+            *(line((f"  {key}", "accent"), f" {text}", hang=4) for key, text in welcome.offers),
+            line(("  q", "accent"), " quits", hang=4),
         ]
     lines = [Line(), *_engine_lines(welcome, width), Line()]
     if welcome.env_lines:
@@ -153,9 +178,14 @@ def _engine_lines(welcome: Welcome, width: int) -> list[Line]:
             name: Span = (engine.model, "strong")
             return [line(("  ● ", "ok"), name, " is ready", (limit, "muted"), hang=4)]
         case "failed":
+            failure = engine_trouble(engine.detail)
+            title = failure.title.rstrip(".")
             return [
-                line(("  x ", "error"), "The engine failed: ", engine.detail, hang=4),
-                line(("    R", "accent"), " starts it again", hang=4),
+                line(("  x ", "error"), (title, "strong"), f": {failure.why}", hang=4),
+                *(
+                    line((f"    {key}", "accent"), f" {text}", hang=6)
+                    for key, text in welcome.offers
+                ),
             ]
         case "stopped":
             return [line(("  ○ ", "muted"), "Stopped")]

@@ -1,149 +1,101 @@
 """The main screen: where the panes are, which one has the eye, and what the view keys do.
 
-Layouts are classes and CSS alone: breakpoints set ``-wide``/``-narrow`` and ``-short``/``-tall``,
-the screen itself sets the pane on show, zoom, inspection and the empty state.
+Layouts are classes and CSS alone: breakpoints set ``-ultrawide``/``-wide``/``-narrow`` and
+``-short``/``-tall``, the screen itself sets the pane on show, zoom, inspection and the empty state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from textual import getters
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.events import DescendantFocus, Resize
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 
+from tui.bindings import MAIN
 from tui.columns import Moment
+from tui.inspect import TABS
+from tui.jumps import Target
+from tui.keys import key_name, keys_of
 from tui.panels import Welcome, welcome_lines
 from tui.resizing import skip_stale
 from tui.state import Changes, Phase, Store
 from tui.view import ListView
-from tui.widgets.inspector import Inspector, TabRow
+from tui.widgets.foot import Foot
+from tui.widgets.inspector import Inspector
 from tui.widgets.page import Page
 from tui.widgets.requests import FilterBar, Pill, RequestList, RequestsPane
 from tui.widgets.side import CachePane, ErrorsPane, EventsPane
 from tui.widgets.status import Banner, Header, PaneTabs, VitalsRow
+from tui.widgets.tabrow import TabRow
 
 PANES = {1: "requests", 2: "cache", 3: "errors", 4: "events", 5: "inspector"}
 UPPER = (1, 2, 3, 4)
+_OF_THE_LIST = frozenset({"filter", "follow", "freeze", "errors_only"})
 
 
 class MainScreen(Screen[None], inherit_bindings=False):
     """Everything that is always there. The app feeds it; it never asks the source itself."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-ultrawide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "slash",
-            "filter",
-            "Filter",
-            key_display="/",
-            tooltip="Filter the list",
-            id="view.filter",
-        ),
-        Binding("f", "follow", "Follow", tooltip="Follow new requests, or stop", id="view.follow"),
-        Binding("m", "app.models", "Models", tooltip="Pick a model to load", id="engine.models"),
-        Binding(
-            "F", "app.flush", "Flush", tooltip="Flush the caches (asks once)", id="cache.flush"
-        ),
-        Binding(
-            "question_mark", "app.help", "Help", key_display="?", tooltip="All keys", id="app.help"
-        ),
-        Binding(
-            "q",
-            "app.ask_quit",
-            "Quit",
-            tooltip="Quit (asks if requests are running)",
-            id="app.quit",
-        ),
-        Binding(
-            "R",
-            "app.restart_engine",
-            "Restart engine",
-            tooltip="Start the engine again after it failed",
-            id="engine.restart",
-        ),
-        Binding(
-            "X",
-            "app.cancel",
-            "Cancel",
-            tooltip="Cancel the selected request (asks once)",
-            id="request.cancel",
-        ),
-        Binding(
-            "space", "freeze", "Freeze", tooltip="Freeze the list; counters go on", id="view.freeze"
-        ),
-        Binding("y", "app.copy", "Copy", tooltip="Copy what is on show", id="app.copy"),
-        Binding("z", "zoom", "Zoom", tooltip="The pane alone, and back", id="view.zoom"),
-        Binding(
-            "e", "errors_only", "Errors", tooltip="Only requests with errors", id="view.errors"
-        ),
-        Binding("t", "app.next_theme", "Theme", tooltip="Next theme", id="app.theme"),
-        Binding(
-            "left_square_bracket",
-            "tab(-1)",
-            "Tab left",
-            show=False,
-            tooltip="Inspector: tab to the left",
-            id="inspector.left",
-        ),
-        Binding(
-            "right_square_bracket",
-            "tab(1)",
-            "Tab right",
-            show=False,
-            tooltip="Inspector: tab to the right",
-            id="inspector.right",
-        ),
-        Binding("1", "pane(1)", "Requests", show=False, id="pane.requests"),
-        Binding("2", "pane(2)", "Cache tiers", show=False, id="pane.cache"),
-        Binding("3", "pane(3)", "Tool-call errors", show=False, id="pane.errors"),
-        Binding("4", "pane(4)", "Events", show=False, id="pane.events"),
-        Binding("5", "pane(5)", "Inspector", show=False, id="pane.inspector"),
-        Binding("tab", "app.focus_next", "Next pane", show=False, id="pane.next"),
-        Binding("shift+tab", "app.focus_previous", "Previous pane", show=False, id="pane.previous"),
-        Binding("escape", "back", "Back", show=False, tooltip="One level back", id="view.back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
 
+    tabs = TABS
     list = getters.query_one("#list", RequestList)
     requests = getters.query_one(RequestsPane)
     inspector = getters.query_one(Inspector)
     filter_bar = getters.query_one(FilterBar)
     welcome = getters.query_one("#welcome", Page)
 
-    def __init__(self, store: Store, view: ListView, now: Callable[[], float]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        store: Store,
+        view: ListView,
+        now: Callable[[], float],
+        keymap: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        # Given at once: a class that comes later styles everything anew.
+        super().__init__(classes="-empty -pane-1")
         self._store = store
         self._view = view
         self._now = now
+        self._keys = keys_of(type(self), keymap)
         self._pane = 1
         self._welcome: Welcome | None = None
-        self._offers = (False, False)
+        self._offers = (False, False, False)
         self._place = ("", False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is done to the list needs a list."""
+        return action not in _OF_THE_LIST or bool(self._store.rows)
+
+    def key(self, binding: str) -> str:
+        """The key of one of these bindings, as a person reads it."""
+        return key_name(self._keys[binding])
 
     def compose(self) -> ComposeResult:
         yield Header(id="header")
         yield VitalsRow(id="vitals")
         yield PaneTabs(id="panes")
-        yield Banner(id="banner")
+        yield Banner(self._keys, id="banner")
         with Container(id="body"):
             yield RequestsPane(self._store, self._view, self._now)
             with Vertical(id="side"):
-                yield CachePane(self._store)
+                yield CachePane(self._store, key_name(self._keys["room.tree"]))
                 yield ErrorsPane(self._store)
                 yield EventsPane(self._store)
-            yield Inspector()
-        yield Footer(show_command_palette=False, compact=True)
+            yield Inspector(self._store)
+        yield Foot()
 
     def on_mount(self) -> None:
-        self._show_pane(1)
-        self.set_empty(True)
+        self.welcome.focus()
         self.sync(Changes(), "", False)
 
     # ------------------------------------------------------------------------------- painting
@@ -153,7 +105,6 @@ class MainScreen(Screen[None], inherit_bindings=False):
         store = self._store
         self._place = (address, ending)
         self._sync_top()
-        self.query_one(PaneTabs).sync(store, self._pane)
         self.query_one(Banner).sync(store)
         if changes or store.active:
             self.set_empty(not store.rows)
@@ -167,6 +118,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def _sync_top(self) -> None:
         self.query_one(Header).sync(self._store, self._view, *self._place)
         self.query_one(VitalsRow).sync(self._store)
+        self.query_one(PaneTabs).sync(self._store, self._pane)
 
     def on_resize(self, event: Resize) -> None:
         """The top rows leave out what does not fit, which is another thing now."""
@@ -174,9 +126,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.call_after_refresh(self._sync_top)
 
     def _sync_offers(self) -> None:
-        """Renews the footer when restart or cancel begin or cease to make sense."""
+        """Renews the footer when something begins or ceases to make sense."""
         row = self._view.selected
-        offers = (self._store.engine.phase == "failed", row is not None and row.active)
+        failed = self._store.engine.phase == "failed"
+        offers = (failed, row is not None, row is not None and row.active)
         if offers != self._offers:
             self._offers = offers
             self.refresh_bindings()
@@ -222,6 +175,36 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def action_tab(self, step: int) -> None:
         self.inspector.turn(step)
         self.sync_inspector()
+
+    def action_show_tab(self, tab: str) -> None:
+        """The inspector with that tab."""
+        self.inspector.pick(tab)
+        self.sync_inspector()
+        self.action_pane(5)
+
+    def places(self) -> Iterator[Target]:
+        """Where one can jump to now: the panes in sight, and the tabs."""
+        for number, name in PANES.items():
+            pane = self.query_one(f"#{name}")
+            if pane.region:
+                yield Target(f"pane {number}", pane.region.x + 1, pane.region.y, str(number))
+        bar = self.query_one(PaneTabs)
+        if bar.region:
+            for number, x in bar.places():
+                if number != self._pane:
+                    yield Target(f"pane {number}", bar.region.x + x, bar.region.y, str(number))
+        row = self.query_one(TabRow)
+        if row.region:
+            for tab, x in row.places():
+                yield Target(f"tab {tab}", row.region.x + x, row.region.y)
+
+    def go_to(self, place: str) -> None:
+        """To one of :meth:`places`, by name."""
+        kind, _, name = place.partition(" ")
+        if kind == "pane":
+            self.action_pane(int(name))
+        else:
+            self.action_show_tab(name)
 
     def action_filter(self) -> None:
         if not self._store.rows:
@@ -272,6 +255,11 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.sync_inspector()
         self._sync_offers()
 
+    def redraw_all(self) -> None:
+        """After something that any row may show was changed by hand."""
+        self.list.refresh()
+        self.redraw()
+
     def _show_pane(self, number: int) -> None:
         self._pane = number
         for other in UPPER:
@@ -288,6 +276,14 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.remove_class("-zoom")
         for pane in self.query(".-zoomed"):
             pane.remove_class("-zoomed")
+
+    def show_request(self, request_id: str) -> None:
+        """Puts the cursor on a request and opens the inspector on it."""
+        if self._view.select(request_id):
+            self.redraw()
+            self.action_inspect()
+        else:
+            self.notify("That request is not in the list (any more).", markup=False)
 
     # ------------------------------------------------------------------- messages of the panes
 

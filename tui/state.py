@@ -19,6 +19,7 @@ from anyclaude.events import (
     FirstToken,
     OutputDelta,
     PrefillProgress,
+    PullState,
     RequestAdmitted,
     RequestFinished,
     RequestReceived,
@@ -29,6 +30,8 @@ from anyclaude.events import (
 )
 from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure
 from tui.misses import Miss, SystemPrompt, miss_of_admission, miss_of_record
+from tui.series import History
+from tui.troubles import Watch
 
 KEEP_ROWS = 5_000
 KEEP_OUTPUTS = 200
@@ -90,6 +93,7 @@ class RequestRow:
     calls: list[ToolCallRecord] = field(default_factory=list)
     notes: list[SystemEvent] = field(default_factory=list)
     record: RequestRecord | None = None
+    pinned: bool = False
     version: int = 0
 
     @property
@@ -161,10 +165,13 @@ class Store:
         self.engine = EngineState("unloaded")
         self.vitals: Vitals | None = None
         self.decode_history: deque[float] = deque(maxlen=SPARK_POINTS)
-        self.reuse_history: deque[float] = deque(maxlen=SPARK_POINTS)
+        self.history = History()
         self.events: deque[SystemEvent] = deque(maxlen=KEEP_EVENTS)
         self.tool_errors: deque[ToolError] = deque(maxlen=KEEP_EVENTS)
         self.heads: tuple[SystemPrompt, ...] = ()
+        self.watch = Watch()
+        self.pull: PullState | None = None
+        self.pinned: set[str] = set()
         self.requests_total = 0
         self.finished_total = 0
         self.tool_calls_total = 0
@@ -205,16 +212,31 @@ class Store:
         for record in sorted(records, key=lambda r: r.started_at):
             if record.id not in self.rows:
                 self._finish(record)
+                prompt = self.rows[record.id].prompt_tokens or 0
+                self.history.admitted(record.cache_read_tokens, prompt, record.started_at)
+
+    def pin(self, session_id: str, pinned: bool) -> None:
+        """Marks a session, and its rows, as pinned in the prefix tree or not."""
+        (self.pinned.add if pinned else self.pinned.discard)(session_id)
+        for row in self.rows.values():
+            if row.session_id == session_id:
+                row.pinned = pinned
+                self._touch(row)
+        self.revision += 1
 
     def apply(self, event: Event, now: float) -> None:
         """Takes in one event that is seen at the Unix time ``now``."""
         self.revision += 1
+        self.watch.apply(event)
         match event:
             case Vitals():
                 self.vitals = event
                 self.decode_history.append(event.decode_tps)
+                self.history.vitals(event, now)
             case EngineState():
                 self.engine = event
+            case PullState():
+                self.pull = event
             case SystemEvent():
                 self._system(event)
             case RequestReceived():
@@ -246,8 +268,7 @@ class Store:
                 row.cache_tier, row.from_disk = event.cache_tier, event.from_disk
                 row.miss = miss_of_admission(event)
                 row.prefill_done = event.cache_read_tokens
-                if event.prompt_tokens:
-                    self.reuse_history.append(event.cache_read_tokens / event.prompt_tokens)
+                self.history.admitted(event.cache_read_tokens, event.prompt_tokens, now)
             case PrefillProgress():
                 row.phase = Phase.PREFILL
                 row.prefill_done = event.done
@@ -271,6 +292,7 @@ class Store:
             return
         row = self._add(event.id, event.at)
         row.session_id, row.role = event.session_id, event.role
+        row.pinned = event.session_id in self.pinned
         row.model_requested = event.model_requested
         row.streaming, row.tool_count = event.streaming, event.tool_count
 
@@ -278,6 +300,7 @@ class Store:
         row = self.rows.get(record.id) or self._add(record.id, record.started_at)
         row.record = record
         row.session_id, row.role = record.session_id, record.role
+        row.pinned = record.session_id in self.pinned
         row.model_requested, row.model = record.model_requested, record.model
         row.backend, row.route_reason = record.backend, record.route_reason
         row.streaming, row.tool_count = record.streaming, record.tool_count

@@ -16,7 +16,8 @@ _seq = attrgetter("seq")
 
 
 class ListView:
-    """What the request list shows of a :class:`Store`."""
+    """What the request list shows of a :class:`Store`; ``trimmed`` counts the lines that left it
+    at the top because the store let go of them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -26,6 +27,7 @@ class ListView:
         self.follow = True
         self.frozen = False
         self.unseen = 0
+        self.trimmed = 0
         self._cursor_seq: int | None = None
         self._still: list[RequestRow] = []
 
@@ -163,7 +165,9 @@ class ListView:
     def _trim(self) -> None:
         oldest = next(iter(self._store.rows.values()), None)
         if oldest is not None and self.rows and self.rows[0].seq < oldest.seq:
-            del self.rows[: bisect_left(self.rows, oldest.seq, key=_seq)]
+            gone = bisect_left(self.rows, oldest.seq, key=_seq)
+            del self.rows[:gone]
+            self.trimmed += gone
 
     def _wanted(self, row: RequestRow) -> bool:
         if self.errors_only and not (row.failed or row.bad_calls):

@@ -6,25 +6,44 @@ it raised. The connection is loopback or the user's own: proxies of the environm
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import json
 import types
 import typing
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
 
 from anyclaude import errors
+from anyclaude.config.files import appearing
 from anyclaude.config.state import ServerState
-from anyclaude.control import BackendInfo, Flushed, ModelInfo, Stats
+from anyclaude.control import (
+    ROWS_HEADER,
+    BackendInfo,
+    Flushed,
+    ModelInfo,
+    PrefixTreePicture,
+    Stats,
+    Switch,
+)
 from anyclaude.errors import ApiError, EngineFailed, InvalidRequest, Unavailable
 from anyclaude.events import Event, TierStats, from_json
-from anyclaude.records import RequestDetail, RequestRecord, SqlResult
+from anyclaude.records import (
+    ExportFormat,
+    RequestDetail,
+    RequestRecord,
+    SqlResult,
+    ToolCallRecord,
+)
 
 T = TypeVar("T")
+
+_PIECE = 256 * 1024
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {
     kind.status: kind
@@ -35,6 +54,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
         errors.NotFound,
         errors.MethodNotAllowed,
         errors.RequestTimeout,
+        errors.Conflict,
         errors.PayloadTooLarge,
         errors.UnsupportedMediaType,
         errors.RateLimited,
@@ -66,7 +86,7 @@ class AdminClient:
         self.address = address.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=self.address,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={b"Authorization": f"Bearer {token}".encode()},  # Keys needn't be ASCII.
             timeout=httpx.Timeout(30.0, connect=5.0),
             trust_env=False,
             transport=transport,
@@ -127,18 +147,71 @@ class AdminClient:
         return _list(RequestRecord, await self._ask("GET", "/anyclaude/requests", query=query))
 
     async def detail(self, request_id: str) -> RequestDetail:
-        path = f"/anyclaude/requests/{quote(request_id, safe='')}"
-        return decode(RequestDetail, await self._ask("GET", path))
+        return decode(RequestDetail, await self._ask("GET", _of_request(request_id)))
 
     async def cancel(self, request_id: str) -> bool:
-        path = f"/anyclaude/requests/{quote(request_id, safe='')}/cancel"
-        raw = await self._ask("POST", path)
+        raw = await self._ask("POST", _of_request(request_id, "/cancel"))
         return bool(raw.get("cancelled")) if isinstance(raw, Mapping) else bool(raw)
 
-    async def sql(self, query: str, limit: int = 10_000) -> SqlResult:
-        body = {"query": query, "limit": limit}
+    async def replay(self, request_id: str, model: str = "") -> str:
+        body = {"model": model} if model else {}
+        raw = await self._ask("POST", _of_request(request_id, "/replay"), body=body)
+        return decode(_Named, raw).id
+
+    async def reparse(self, request_id: str) -> tuple[ToolCallRecord, ...]:
+        raw = await self._ask("POST", _of_request(request_id, "/reparse"))
+        return _list(ToolCallRecord, raw)
+
+    async def sql(self, query: str, limit: int = 10_000, longest: int | None = None) -> SqlResult:
+        body: dict[str, object] = {"query": query, "limit": limit}
+        if longest is not None:
+            body["longest"] = longest
         raw = await self._ask("POST", "/anyclaude/sql", body=body, patient=True)
-        return decode(SqlResult, raw)
+        # In a thread: an attached console would stand still for a wide result.
+        return await asyncio.to_thread(decode, SqlResult, raw)
+
+    async def export_sql(
+        self, query: str, path: Path, format: ExportFormat, replace: bool = False
+    ) -> int:
+        with appearing(path, replace=replace) as unfinished:
+            try:
+                return await self._save(unfinished, {"query": query, "format": format})
+            except httpx.HTTPError as error:
+                raise self._lost(error) from error
+
+    async def _save(self, target: Path, body: Mapping[str, str]) -> int:
+        """The rows of the file that was sent; its bytes are in ``target``."""
+        timeout = httpx.Timeout(None, connect=5.0)
+        path = "/anyclaude/sql/export"
+        async with self._http.stream("POST", path, json=body, timeout=timeout) as response:
+            if response.is_error:
+                await response.aread()
+                raise error_of(response)
+            with target.open("wb") as file:
+                async for chunk in response.aiter_bytes(_PIECE):
+                    await asyncio.to_thread(file.write, chunk)
+            return int(response.headers[ROWS_HEADER])
+
+    async def prefix_tree(self, limit: int = 400) -> PrefixTreePicture:
+        query = {"limit": str(limit)}
+        raw = await self._ask("GET", "/anyclaude/cache/tree", query=query)
+        return decode(PrefixTreePicture, raw)
+
+    async def pause(self, paused: bool) -> None:
+        await self._ask("PUT", "/anyclaude/admission", body={"paused": paused})
+
+    async def pin(self, session_id: str, pinned: bool) -> None:
+        body = {"session_id": session_id, "pinned": pinned}
+        await self._ask("PUT", "/anyclaude/cache/pins", body=body)
+
+    async def switches(self) -> tuple[Switch, ...]:
+        return _list(Switch, await self._ask("GET", "/anyclaude/switches"))
+
+    async def set_switch(self, name: str, on: bool) -> None:
+        await self._ask("PUT", "/anyclaude/switches", body={"name": name, "on": on})
+
+    async def pull_model(self, name: str) -> None:
+        await self._ask("POST", "/anyclaude/models", body={"name": name})
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """What happens from now on, until the server stops or the iterator is closed."""
@@ -191,8 +264,19 @@ class AdminClient:
 
     def _lost(self, error: httpx.HTTPError) -> Unavailable:
         return Unavailable(
-            f"no anyclaude answers at {self.address} ({error or type(error).__name__})"
+            f"no anyclaude answers at {self.address} ({str(error) or type(error).__name__})"
         )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Named:
+    """The answer that names what was begun."""
+
+    id: str
+
+
+def _of_request(request_id: str, action: str = "") -> str:
+    return f"/anyclaude/requests/{quote(request_id, safe='')}{action}"
 
 
 def error_of(response: httpx.Response) -> ApiError:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -71,8 +72,9 @@ def leave(code: int) -> NoReturn:
     now and then abort it (``terminate called without an active exception``).
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # A terminal that is gone keeps nobody here.
+            stream.flush()
     os._exit(code)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from anyclaude.errors import ConfigError
+from anyclaude.errors import ConfigError, UsageError
 
 CONFIG_NAME = "anyclaude.toml"
 DATABASE_NAME = "anyclaude.duckdb"
@@ -48,3 +50,41 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def appearing(path: Path, *, replace: bool) -> Iterator[Path]:
+    """A file to write that becomes ``path`` at the end, complete and 0600, or not at all.
+
+    It lies in a folder of its own, whose other files go away. Raises UsageError when ``path``
+    can't be written, or is there already and ``replace`` is false.
+    """
+    if not replace:
+        _reserve(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".anyclaude-export-", dir=path.parent) as folder:
+            unfinished = Path(folder) / "finished"
+            yield unfinished
+            unfinished.chmod(0o600)
+            unfinished.replace(path)
+    except BaseException as error:
+        if not replace:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise
+
+
+def _reserve(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already; name another file") from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{path} can't be written: {error.strerror or error}; name a file in a folder that exists"
+    )

@@ -93,8 +93,14 @@ def to_document(settings: Settings) -> dict[str, object]:
 def masked(settings: Settings) -> Settings:
     """The settings fit to be shown."""
     server = settings.server
-    key = "********" if server.api_key else ""
-    return dataclasses.replace(settings, server=dataclasses.replace(server, api_key=key))
+    return dataclasses.replace(
+        settings,
+        server=dataclasses.replace(
+            server,
+            api_key=schema.MASK if server.api_key else "",
+            admin_key=schema.MASK if server.admin_key else "",
+        ),
+    )
 
 
 def write_settings(path: Path, settings: Settings) -> None:
@@ -149,6 +155,11 @@ def _contradictions(settings: Settings) -> list[str]:
             f"{origins['server.host']}: server.host is {schema.show('server.host', server.host)},"
             " which others can reach; expected a server.api_key beside it, or a loopback address"
             " such as 127.0.0.1"
+        )
+    if server.admin_key and server.admin_key == server.api_key:
+        wrong.append(
+            f"{origins['server.admin_key']}: server.admin_key is the server.api_key, which every"
+            " client has; expected a key of its own"
         )
     return wrong
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from anyclaude.config.fitting import fits
+
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
@@ -23,7 +25,8 @@ Document: TypeAlias = Mapping[str, object]
 ANY_NAME = "*"
 """Stands in a dotted name for what the user may call as he likes: ``backends.*.type``."""
 
-SECRETS = frozenset({"api_key"})
+MASK = "********"
+SECRETS = frozenset({"admin_key", "api_key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,13 @@ def leaves(document: Document, prefix: str = "") -> Iterator[tuple[str, object]]
 
 def problems(document: Document) -> list[Problem]:
     """Everything the schema has against a document, one entry per key, sorted by key."""
-    from jsonschema import Draft202012Validator
-
     found: dict[str, Problem] = {}
-    for error in Draft202012Validator(schema()).iter_errors(document):
-        for problem in _explain(error):
-            found.setdefault(problem.key, problem)
+    if not fits(document, schema()):
+        from jsonschema import Draft202012Validator
+
+        for error in Draft202012Validator(schema()).iter_errors(document):
+            for problem in _explain(error):
+                found.setdefault(problem.key, problem)
     for name, value in leaves(document):
         if isinstance(value, float) and not math.isfinite(value) and (key := find(name)):
             found.setdefault(name, mismatch(name, value, key.rule))
@@ -108,7 +112,7 @@ def mismatch(name: str, value: object, rule: Document) -> Problem:
 def show(name: str, value: object) -> str:
     """A value as it may be printed: secrets masked, long ones cut."""
     if name.rpartition(".")[2] in SECRETS and value:
-        return "********"
+        return MASK
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:77]}…"
 

@@ -21,6 +21,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8082
     api_key: str = ""
+    admin_key: str = ""
     max_body_mb: int = 64
 
 

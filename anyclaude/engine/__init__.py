@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from anyclaude.engine.late import put_off
+
 # Advice and bars that these libraries print would land in the middle of the console. They read
 # the variables when first imported, which only modules of this package do.
 for _name, _value in (
@@ -13,3 +15,5 @@ for _name, _value in (
     ("HF_HUB_DISABLE_TELEMETRY", "1"),
 ):
     os.environ.setdefault(_name, _value)
+
+put_off("mlx_lm")

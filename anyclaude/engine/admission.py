@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from anyclaude.backend import Admission, BackendRequest
 from anyclaude.engine.constraint import AnswerPlan, Constraint
+from anyclaude.engine.ending import usage_of
 from anyclaude.engine.flights import FlightKey
 from anyclaude.engine.job import Job, JobReport
 from anyclaude.engine.kv import KVLease
 from anyclaude.engine.prefix_break import system_id
 from anyclaude.engine.sampling import resolve_sampling
 from anyclaude.engine.scheduler import rank_of
-from anyclaude.engine.serving import usage_of
 from anyclaude.engine.template import ChatTemplate, Rendered
 from anyclaude.engine.worker import ServedModel
-from anyclaude.errors import PromptTooLong
+from anyclaude.errors import EngineFailed, PromptTooLong
 from anyclaude.types import PrefixMiss, Role, Sampling, Tier, Tokens, ToolChoice
 
 
@@ -55,9 +55,6 @@ class Resumed:
     call: int = 0
 
 
-NOTHING = Resumed()
-
-
 def resumed_by(request: BackendRequest, template: ChatTemplate) -> Resumed:
     """The text that the request resumes, in tokens."""
     if request.resume is None:
@@ -83,14 +80,22 @@ def shortened_by(resumed: Resumed, request: BackendRequest) -> BackendRequest:
     return replace(request, request=replace(request.request, max_tokens=left))
 
 
-def _constraint(plan: AnswerPlan | None, rendered: Rendered, resumed: Resumed) -> Constraint | None:
+def constraint_for(
+    request: BackendRequest, rendered: Rendered, plan: AnswerPlan | None, resumed: Resumed
+) -> Constraint | None:
+    """What holds the answer to its form, ``None`` for nothing.
+
+    Raises :class:`EngineFailed` if it is to go on with a call and can't be held to one.
+    """
+    if request.resume is None:
+        return plan.begin(rendered.thinking) if plan is not None else None
     if plan is None:
-        return None
-    if not resumed.tokens:
-        return plan.begin(rendered.thinking)
-    constraint = plan.begin(None)
+        raise EngineFailed("the model can't be held to a call")
+    constraint = plan.begin(None if resumed.tokens else rendered.thinking)
     for token in resumed.tokens[len(resumed.tokens) - resumed.call :]:
         constraint.took(token)
+    if constraint.note:
+        raise EngineFailed(f"the grammar has no such call: {constraint.note}")
     return constraint
 
 
@@ -101,8 +106,7 @@ def job_for(
     lease: KVLease,
     submitted: float,
     report: Callable[[JobReport], None],
-    plan: AnswerPlan | None = None,
-    resumed: Resumed = NOTHING,
+    constraint: Constraint | None = None,
 ) -> Job:
     """The job of an admitted request."""
     return Job(
@@ -119,7 +123,8 @@ def job_for(
         boundaries=_boundaries(rendered),
         session=request.session_id if request.role is Role.MAIN else "",
         report=report,
-        constraint=_constraint(plan, rendered, resumed),
+        constraint=constraint,
+        goes_on=request.resume is not None,
     )
 
 
@@ -148,12 +153,14 @@ def admission_for(
         system_id=system_id(rendered),
         notes=(*rendered.notes, *_losses(job)),
         constrained=job.constraint is not None,
+        hidden=model.template.hidden,
     )
 
 
 def _losses(job: Job) -> tuple[str, ...]:
-    """What the grammar of the calls doesn't have of the tools' schemas."""
-    return tuple(loss.text for loss in job.constraint.losses) if job.constraint else ()
+    """What the grammar of an answer in JSON doesn't have of its schema."""
+    losses = job.constraint.losses if job.constraint is not None else ()
+    return tuple(f"the answer{loss.text}" for loss in losses)
 
 
 def _tier(reused: int, from_disk: int) -> Tier | None:

@@ -81,19 +81,27 @@ class Catalog:
             "`anyclaude models pull ORG/NAME` gets one from Hugging Face"
         )
 
-    def pull(self, name: str, progress: Progress) -> Path:
+    def pull(
+        self, name: str, progress: Progress, counted: hub.Counted = lambda done, total: None
+    ) -> Path:
         """Downloads ``org/name`` into the Hugging Face cache and returns its folder.
 
         Raises :class:`InvalidRequest`, :class:`NotFound`, :class:`PermissionDenied` or
-        :class:`Unavailable`, each in one sentence.
+        :class:`Unavailable`, each in one sentence, and :class:`hub.Cancelled` if ``progress``
+        does.
         """
+        self.check_pull(name)
+        return hub.pull(name, self._hf_cache, progress, endpoint=self._endpoint, counted=counted)
+
+    def check_pull(self, name: str) -> None:
+        """Raises :class:`InvalidRequest` for what can't be a repository of Hugging Face."""
         self._check(name)
         if not _REPO_NAME.fullmatch(name):
             raise InvalidRequest(
                 f"{name!r} is not a Hugging Face name: write ORG/NAME, such as "
-                "mlx-community/Qwen3-4B-4bit"
+                "mlx-community/Qwen3-4B-4bit",
+                field="name",
             )
-        return hub.pull(name, self._hf_cache, progress, endpoint=self._endpoint)
 
     @staticmethod
     def _check(name: str) -> None:

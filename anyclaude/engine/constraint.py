@@ -17,8 +17,9 @@ import mlx.core as mx
 import numpy as np
 
 from anyclaude.dialect import Dialect
-from anyclaude.grammar.calls import AnswerGrammar, ToolLoss, answer_grammar
+from anyclaude.grammar.calls import AnswerGrammar, answer_grammar
 from anyclaude.grammar.prose import Prose
+from anyclaude.grammar.schema import Loss
 from anyclaude.grammar.vocabulary import GrammarRefused, TokenMatcher, Vocabulary
 from anyclaude.types import MessagesRequest, ThinkingMarkers, ToolDefinition
 
@@ -53,7 +54,7 @@ class AnswerPlan:
         return self.grammar.key
 
     @property
-    def losses(self) -> tuple[ToolLoss, ...]:
+    def losses(self) -> tuple[Loss, ...]:
         return self.grammar.losses
 
     def begin(self, thinking: ThinkingMarkers | None) -> Constraint:
@@ -104,8 +105,8 @@ class Constraint:
             self._answer()
 
     @property
-    def losses(self) -> tuple[ToolLoss, ...]:
-        """What the grammar doesn't have of the schemas."""
+    def losses(self) -> tuple[Loss, ...]:
+        """What the grammar doesn't have of the schema of an answer in JSON."""
         return self._plan.losses
 
     @property
@@ -316,8 +317,12 @@ class Constraints:
         request: MessagesRequest,
         dialect: Dialect | None,
         tools: Sequence[ToolDefinition] = (),
+        *,
+        inside: bool = False,
     ) -> AnswerPlan | None:
         """What ``request`` holds its answer to; ``tools`` are those that may be called.
+
+        ``inside``: the answer goes on in a section of calls.
 
         ``None`` when it asks for nothing, or nothing can be done, which is then in the log.
         """
@@ -327,7 +332,12 @@ class Constraints:
         if vocabulary is None:
             return None
         grammar = answer_grammar(
-            dialect, tools, request.tool_choice, request.output_schema, vocabulary.terminal
+            dialect,
+            tools,
+            request.tool_choice,
+            request.output_schema,
+            vocabulary.terminal,
+            inside=inside,
         )
         if grammar is None:
             return None

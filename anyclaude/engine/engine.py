@@ -9,61 +9,34 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from anyclaude.backend import BackendRequest, Finish
-from anyclaude.caches.kv.disk import DiskTier, Freed
+from anyclaude.caches.kv.disk import DiskTier
 from anyclaude.caches.kv.tree import TreeStats
-from anyclaude.engine.admission import (
-    Resumed,
-    admission_for,
-    flight_key,
-    held_to_a_call,
-    job_for,
-    resumed_by,
-    shortened_by,
-)
-from anyclaude.engine.constraint import AnswerPlan
+from anyclaude.engine.admission import admission_for, constraint_for, flight_key, job_for
+from anyclaude.engine.caches import Caches
 from anyclaude.engine.flights import Flights
 from anyclaude.engine.generation import MlxGeneration
 from anyclaude.engine.job import JobReport
 from anyclaude.engine.kv import KVTree
 from anyclaude.engine.on_loop import OnLoop
-from anyclaude.engine.prefix_break import PrefixHistory, Reuse
-from anyclaude.engine.serving import Limits
-from anyclaude.engine.tally import Tally
-from anyclaude.engine.template import Rendered
-from anyclaude.engine.worker import Gauges, MemoryOptions, ModelLoader, ServedModel, Worker
+from anyclaude.engine.options import EngineOptions
+from anyclaude.engine.prefix_break import Reuse
+from anyclaude.engine.preparing import Prepared, prepare, render
+from anyclaude.engine.worker import Gauges, ModelLoader, ServedModel, Worker
 from anyclaude.errors import EngineFailed, Overloaded, Unavailable
-from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind, TierStats
-from anyclaude.types import Sampling, Tokens
+from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind
+from anyclaude.types import Tokens
+
+__all__ = ["Engine", "EngineOptions"]
 
 LOADING_RETRY_SECONDS = 3.0
 FULL_RETRY_SECONDS = 5.0
 JOIN_SECONDS = 1.3
 WORTH_READING = 64
 """Tokens that the disk must know beyond those in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """What the configuration says about the engine.
-
-    ``context_limit`` and ``max_output_tokens`` 0: no limit of ours. ``switched_off`` is why it
-    must not run at all, and empty when it may. Without ``memory`` nothing watches the footprint,
-    without ``constrain`` the model writes calls as it likes.
-    """
-
-    limits: Limits
-    max_waiting: int
-    context_limit: int
-    sampling: Sampling
-    max_output_tokens: int = 0
-    switched_off: str = ""
-    memory: MemoryOptions | None = None
-    constrain: bool = True
 
 
 class Engine:
@@ -89,16 +62,14 @@ class Engine:
         self._wall = wall
         self._on_loop: OnLoop
         self._worker: Worker | None = None
-        self._model: ServedModel | None = None
-        self._tree: KVTree | None = None
+        self.caches = Caches(disk, options.limits)
+        self._paused = False
         self._wanted = ""
         self._phase: EnginePhase = "unloaded"
         self._detail = "no model is loaded"
         self._flights = Flights()
         self._pending: set[asyncio.Future[TreeStats] | asyncio.Future[None]] = set()
         self._admitting = 0
-        self._history = PrefixHistory()
-        self._tally = Tally()
 
     # ------------------------------------------------------------------------------ lifecycle
 
@@ -115,6 +86,7 @@ class Engine:
             self._options.memory,
             self._clock,
         )
+        self._worker.pause(self._paused)
         self._worker.start()
 
     async def stop(self) -> None:
@@ -154,6 +126,17 @@ class Engine:
         if self._wanted:
             self.load(self._wanted)
 
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def pause(self, paused: bool) -> None:
+        """Whether new requests wait in the queue; what runs goes on, and an engine that is
+        started anew keeps to it."""
+        self._paused = paused
+        if self._worker is not None:
+            self._worker.pause(paused)
+
     def _require_switched_on(self) -> None:
         if self._options.switched_off:
             raise Unavailable(self._options.switched_off, context={"retry": False})
@@ -171,20 +154,20 @@ class Engine:
 
     @property
     def fingerprint(self) -> str:
-        return self._model.fingerprint if self._model else ""
+        return self.model.fingerprint if self.model else ""
 
     @property
     def model(self) -> ServedModel | None:
         """The model that answers now."""
-        return self._model
+        return self.caches.model
 
     @property
     def context_limit(self) -> int:
         """Tokens that prompt and answer may take together; 0 without a model."""
-        if self._model is None:
+        if self.model is None:
             return 0
         wanted = self._options.context_limit
-        own = self._model.context_limit
+        own = self.model.context_limit
         return min(wanted, own) if wanted and own else wanted or own
 
     async def open(self, request: BackendRequest) -> MlxGeneration:
@@ -194,34 +177,27 @@ class Engine:
         is full and :class:`PromptTooLong` when the prompt leaves no room for an answer.
         """
         model, tree = self._require_model()
-        if len(self._flights) + self._admitting >= self._capacity:
+        if len(self._flights) + self._admitting >= self._options.capacity:
             raise Overloaded(
                 f"{len(self._flights)} requests are running or waiting; try again shortly",
                 retry_after=FULL_RETRY_SECONDS,
             )
         self._admitting += 1
         try:
-            plan, rendered = await asyncio.gather(
-                self._plan(model, held_to_a_call(request)), self._render(model, request)
-            )
-            resumed = resumed_by(request, model.template)
-            rendered = replace(rendered, tokens=rendered.tokens + resumed.tokens)
-            request = shortened_by(resumed, request)
-            await self._fetch(tree, rendered.tokens[:-1])
+            ready = await prepare(model, request, constrain=self._options.constrain)
+            await self._fetch(tree, ready.rendered.tokens[:-1])
         finally:
             self._admitting -= 1
         guard = self._live_worker().guard
         if guard is not None:
-            guard.preflight(len(rendered.tokens))
-        if self._model is not model or self._phase != "ready":
+            guard.preflight(len(ready.rendered.tokens))
+        if self.model is not model or self._phase != "ready":
             raise Overloaded("the model is being changed", retry_after=FULL_RETRY_SECONDS)
-        if request.resume is not None and plan is None:
-            raise EngineFailed("the model can't be held to a call")
-        return self._admit(model, tree, request, rendered, plan, resumed)
+        return self._admit(model, tree, ready)
 
     async def count(self, request: BackendRequest) -> int:
         model, _ = self._require_model()
-        return len((await self._render(model, request)).tokens)
+        return len((await render(model, request)).tokens)
 
     async def _fetch(self, tree: KVTree, tokens: Tokens) -> None:
         """Has what the disk knows of the prompt brought to memory, if that is worth a read."""
@@ -243,33 +219,9 @@ class Engine:
         finally:
             self._pending.discard(there)
 
-    @property
-    def _capacity(self) -> int:
-        return self._options.limits.max_running + self._options.max_waiting
-
-    async def _render(self, model: ServedModel, request: BackendRequest) -> Rendered:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            None, model.template.render, request.request, request.echoes
-        )
-
-    async def _plan(self, model: ServedModel, request: BackendRequest) -> AnswerPlan | None:
-        """What the request holds its answer to."""
-        if not self._options.constrain:
-            return None
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, model.plan, request)
-
-    def _admit(
-        self,
-        model: ServedModel,
-        tree: KVTree,
-        request: BackendRequest,
-        rendered: Rendered,
-        plan: AnswerPlan | None,
-        resumed: Resumed,
-    ) -> MlxGeneration:
-        tokens = rendered.tokens
+    def _admit(self, model: ServedModel, tree: KVTree, ready: Prepared) -> MlxGeneration:
+        request, rendered, tokens = ready.request, ready.rendered, ready.rendered.tokens
+        constraint = constraint_for(request, rendered, ready.plan, ready.resumed)
         key = flight_key(
             request,
             rendered,
@@ -277,13 +229,13 @@ class Engine:
             self._options.sampling,
             window=self.context_limit,
             most_output=self._options.max_output_tokens,
-            plan=plan,
+            plan=ready.plan,
         )
         flight = self._flights.shared(key)
         lease = tree.lease(tokens[:-1])
         reused = lease.length if flight is None else len(tokens) - 1
         from_disk = lease.from_disk if flight is None else 0
-        miss = self._history.judge(
+        miss = self.caches.history.judge(
             request,
             rendered,
             model.fingerprint,
@@ -296,7 +248,7 @@ class Engine:
             model.template.decode,
         )
         report = partial(self._post_report, request.id)
-        job = job_for(request, rendered, key, lease, self._clock(), report, plan, resumed)
+        job = job_for(request, rendered, key, lease, self._clock(), report, constraint)
         admission = admission_for(
             self.name, model, rendered, job, miss, reused=reused, from_disk=from_disk
         )
@@ -305,7 +257,7 @@ class Engine:
             admission,
             self._leave,
             joined=flight is not None,
-            resumed=resumed.tokens,
+            resumed=ready.resumed.tokens,
         )
         if flight is not None:
             lease.release()
@@ -327,15 +279,16 @@ class Engine:
     def _deliver(self, job_id: str, report: JobReport) -> None:
         flight = self._flights.deliver(job_id, report)
         if isinstance(report, Finish):
-            self._history.answered(job_id, report.tokens)
+            self.caches.answered(job_id, report)
         if flight is not None and isinstance(report, Finish):
             for listener in flight.listeners:
-                self._tally.finished(listener.admission, report)
+                self.caches.tally.finished(listener.admission, report)
 
     def _require_model(self) -> tuple[ServedModel, KVTree]:
-        if self._phase == "ready" and self._model is not None and self._tree is not None:
+        model, tree = self.caches.model, self.caches.tree
+        if self._phase == "ready" and model is not None and tree is not None:
             self._live_worker()
-            return self._model, self._tree
+            return model, tree
         self._require_switched_on()
         if self._phase == "loading":
             raise Unavailable(
@@ -359,20 +312,6 @@ class Engine:
     def in_flight(self) -> int:
         return len(self._flights)
 
-    def tiers(self) -> tuple[TierStats, ...]:
-        """The engine's cache tiers: ``kv`` and ``kv-disk``."""
-        tree = self._tree.stats() if self._tree is not None else TreeStats(0, 0, 0, 0)
-        disk = self._disk.stats() if self._disk is not None else None
-        return self._tally.tiers(tree, disk, self._options.limits)
-
-    async def flush_disk(self) -> Freed:
-        """Deletes the files of the disk tier; nothing without one."""
-        if self._disk is None:
-            return Freed(0, 0)
-        freed = await asyncio.wrap_future(self._disk.flush())
-        self._history.flushed()
-        return freed
-
     async def flush(self) -> TreeStats:
         """Empties the prefix tree of everything that isn't in use."""
         done: asyncio.Future[TreeStats] = asyncio.get_running_loop().create_future()
@@ -386,7 +325,7 @@ class Engine:
             freed = await done
         finally:
             self._pending.discard(done)
-        self._history.flushed()
+        self.caches.history.flushed()
         return freed
 
     # --------------------------------------------------- what the thread reports, on the loop
@@ -399,7 +338,7 @@ class Engine:
         self._forget_model()
         if model.name != self._wanted:
             return  # Another load was asked for meanwhile, and follows.
-        self._model, self._tree = model, tree
+        self.caches.model, self.caches.tree = model, tree
         self._set_phase("ready", progress=1.0)
         if self._options.constrain and model.constraints is not None:
             # Made beside the first prompt's reading, rather than before it.
@@ -427,7 +366,7 @@ class Engine:
         self, level: Literal["info", "warning"], kind: Literal["memory", "reset"], message: str
     ) -> None:
         if kind == "reset":
-            self._history.flushed()
+            self.caches.history.flushed()
         self._event(level, kind, message)
 
     def died(self, error: BaseException | None) -> None:
@@ -453,5 +392,5 @@ class Engine:
                 waiting.set_exception(error)
 
     def _forget_model(self) -> None:
-        self._model = self._tree = None
-        self._history.flushed()
+        self.caches.model = self.caches.tree = None
+        self.caches.history.flushed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from anyclaude.backend import BackendEvent
@@ -25,13 +25,14 @@ class Job:
     ``boundaries`` the ascending positions at which a later prompt may part from this one: the
     end of the system prompt and of every message, and the start of the generation tail.
     ``constraint`` is what the answer must keep to, and belongs to this job alone.
+    ``goes_on`` is whether it continues an answer that its client already reads.
     ``session`` is not empty for the main conversation of a session, whose prefix is kept.
     ``report`` may be called from any thread.
     """
 
     id: str
-    tokens: Tokens
-    lease: KVLease
+    tokens: Tokens = field(repr=False)  # A prompt is nothing for a log or an error.
+    lease: KVLease = field(repr=False)
     max_tokens: int
     sampling: ResolvedSampling
     stop_sequences: Sequence[str]
@@ -43,6 +44,7 @@ class Job:
     boundaries: Tokens = ()
     session: str = ""
     constraint: Constraint | None = None
+    goes_on: bool = False
 
     @property
     def end_of_prompt(self) -> int:

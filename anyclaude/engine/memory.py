@@ -310,13 +310,13 @@ class MemoryGuard:
             return Verdict("relieve", relief)
         return self._refuse(need, self._no_room(need.prompt, needed, reading))
 
-    def keep(self, tokens: int, look: Look, *, tried: int = 0) -> Verdict:
-        """Whether a row that ends may leave ``tokens`` of new KV in the tree, which copies them.
+    def keep(self, tokens: int, copied: int, look: Look, *, tried: int = 0) -> Verdict:
+        """Whether a row that ends may leave ``tokens`` of new KV in the tree.
 
-        ``go``, ``relieve`` first, or ``refuse`` (without an error): the copy would go over the
-        limit, and the next turn of that conversation starts from what the tree has.
+        It copies them, ``copied`` bytes. ``go``, ``relieve`` first, or ``refuse`` (without an
+        error): the copy would go over the limit, and the next turn of that conversation starts
+        from what the tree has.
         """
-        copied = self._size.row(tokens, 1)
         reading = self._probe()
         short = copied - room(reading, self._limits)
         if short <= 0:

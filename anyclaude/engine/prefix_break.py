@@ -51,6 +51,7 @@ class Reuse:
 class _Seen:
     """A remembered prompt; ``known`` tokens of it were put into the cache of ``fingerprint``."""
 
+    key: str
     prompt: Prompt
     fingerprint: str
     known: int
@@ -77,23 +78,44 @@ class PrefixHistory:
         for seen in (*self._mains.values(), *self._agents.values()):
             seen.flushed = True
 
-    def answered(self, request_id: str, answer: Tokens) -> None:
-        """A request has ended well: its prompt and its answer are in the cache now."""
+    def answered(self, request_id: str, answer: Tokens) -> str:
+        """A request has ended well: its prompt and its answer are in the cache now. The name of
+        its conversation, if that is one that is remembered."""
         if (summary := self._summaries.pop(request_id, None)) is not None:
             self._read_again(*summary)
         seen = self._running.pop(request_id, None)
         if seen is None:
-            return
+            return ""
         prompt = seen.prompt
         seen.prompt = replace(prompt, data=prompt.data + array("I", answer).tobytes())
         seen.known = seen.prompt.total - _SLACK
         seen.flushed = False
+        return seen.key
 
     def _read_again(self, seen: _Seen, summary: Prompt, fingerprint: str) -> None:
         """A summary was written of a conversation, for which all of it had to be in the cache."""
         seen.known = min(shared_tokens(seen.prompt, summary), seen.prompt.total - _SLACK)
         seen.fingerprint = fingerprint
         seen.flushed = False
+
+    # ----------------------------------------------------------------------- who lies on what
+
+    def talks(self, fingerprint: str) -> list[tuple[str, bytes]]:
+        """The sessions and the tokens of their last prompt and answer, four bytes each, as a
+        model read them: main conversations first, and the newest first."""
+        return [
+            (seen.key.partition("#")[0], seen.prompt.data)
+            for pool in (self._mains, self._agents)
+            for seen in reversed(pool.values())
+            if seen.fingerprint == fingerprint
+        ]
+
+    def tokens_of(self, session: str, fingerprint: str) -> Tokens:
+        """What a model last read and answered in the session; nothing for an unknown one."""
+        seen = self._mains.get(session) or self._agents.get(session)
+        if seen is None or seen.fingerprint != fingerprint:
+            return ()
+        return seen.prompt.ids(0, seen.prompt.total)
 
     # ------------------------------------------------------------------------------ judgement
 
@@ -117,7 +139,7 @@ class PrefixHistory:
         before = pool.get(key) if talk else None
         miss = self._miss(before, now, fingerprint, reuse, decode)
         if request.role in _TALKS:
-            seen = _Seen(now, fingerprint, reuse.reused)
+            seen = _Seen(key, now, fingerprint, reuse.reused)
             pool[key] = self._running[request.id] = seen
             pool.move_to_end(key)
             self._forget_oldest(seen)

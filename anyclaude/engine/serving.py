@@ -18,6 +18,7 @@ from anyclaude.caches.kv.node import common_prefix
 from anyclaude.caches.kv.tree import TreeStats
 from anyclaude.engine.batch import Batch
 from anyclaude.engine.disk_link import DiskLink
+from anyclaude.engine.ending import finish_of
 from anyclaude.engine.job import Job
 from anyclaude.engine.kv import KVCutter, KVLease, KVTree, Layout
 from anyclaude.engine.kv_arrays import layer_bytes
@@ -29,7 +30,7 @@ from anyclaude.engine.rows import Ended, Row, Step
 from anyclaude.engine.sampling import ResolvedSampling
 from anyclaude.engine.scheduler import BACKGROUND, ChunkSizer, in_order
 from anyclaude.errors import Overloaded
-from anyclaude.types import Tokens, Usage
+from anyclaude.types import Tokens
 
 ROOM = 256
 """Places for answer tokens that a row's buffers begin with: one of mlx-lm's growth steps."""
@@ -57,7 +58,8 @@ class Limits:
 
 
 class Serving:
-    """Jobs and rows over one model; ``disk`` is set once, if there is a disk tier."""
+    """Jobs and rows over one model; ``disk`` is set once, if there is a disk tier. While it is
+    ``paused``, jobs that belong to no answer under way wait."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Serving:
         self._evicted = evicted
         self._guard = guard
         self.disk: DiskLink | None = None
+        self.paused = False
         self._clock = clock
         self._waiting: list[Job] = []
         self._overlaps: dict[tuple[str, str], int] = {}
@@ -107,7 +110,12 @@ class Serving:
 
     @property
     def idle(self) -> bool:
-        return not self._waiting and self._batch.idle
+        return not self._ready and self._batch.idle
+
+    @property
+    def _ready(self) -> list[Job]:
+        """The waiting jobs that a pause doesn't hold back."""
+        return [job for job in self._waiting if job.goes_on] if self.paused else self._waiting
 
     @property
     def unwritten(self) -> bool:
@@ -182,13 +190,12 @@ class Serving:
     def _admit(self) -> None:
         if not self._waiting:
             return
-        for job in in_order(self._waiting, self._clock()):
+        for job in in_order(self._ready, self._clock()):
             if self.running >= self._most_rows:
                 return
             if self._waits_for_a_row(job):
                 continue
-            job = self._refresh(job)
-            verdict = self._may_start(job)
+            verdict, job = self._may_start(self._refresh(job))
             if verdict == "wait":
                 return
             if verdict == "go":
@@ -212,10 +219,10 @@ class Serving:
         job = self._waiting[index] = replace(job, lease=lease)
         return job
 
-    def _may_start(self, job: Job) -> Literal["go", "wait", "refused"]:
-        """Asks the memory guard, and makes room if that helps."""
+    def _may_start(self, job: Job) -> tuple[Literal["go", "wait", "refused"], Job]:
+        """Asks the memory guard, and makes room if that helps; the job may be another then."""
         if self._guard is None:
-            return "go"
+            return "go", job
         for tried in itertools.count():
             need = Need(job.id, len(job.tokens), job.lease.length, self.sizer.largest)
             verdict = self._guard.admit(need, self.held, tried=tried)
@@ -229,8 +236,8 @@ class Serving:
                 self._waiting.remove(job)
                 job.lease.release()
                 job.report(verdict.error)
-                return "refused"
-            return "wait" if verdict.kind == "wait" else "go"
+                return "refused", job
+            return "wait" if verdict.kind == "wait" else "go", job
         raise AssertionError("unreachable")
 
     # ---------------------------------------------------------------------------------- memory
@@ -262,13 +269,14 @@ class Serving:
         )
         return row.job.id
 
-    def _may_keep(self, row: Row, covered: Tokens) -> bool:
-        """Whether the tree may copy what the row has computed."""
+    def _may_keep(self, row: Row, covered: Tokens, nbytes: int) -> bool:
+        """Whether the tree may copy what the row has computed; its caches take ``nbytes``."""
         if self._guard is None:
             return True
         for tried in itertools.count():
             new = row.fed - self.tree.match_length(covered)
-            verdict = self._guard.keep(new, self.held, tried=tried)
+            copied = -(-nbytes * new // row.fed)
+            verdict = self._guard.keep(new, copied, self.held, tried=tried)
             if verdict.relief is None:
                 return verdict.kind == "go"
             self.relieve(verdict.relief)
@@ -312,21 +320,13 @@ class Serving:
 
     def finish(self, end: Ended) -> Finish:
         """Takes a complete row out, keeps its KV, and says how it went."""
-        row, job = end.row, end.row.job
-        nbytes = self._leave(row)
-        now = self._clock()
-        first = row.first_token or now
-        written = answer_tokens(row, self.model.eos_ids)
-        return Finish(
-            reason=end.reason,
-            usage=usage_of(job, job.lease.length, len(written)),
-            tokens=() if end.stop_sequence else written,
-            stop_sequence=end.stop_sequence,
-            queue_ms=(row.started - job.submitted) * 1000,
-            prefill_ms=(first - row.started) * 1000,
-            decode_ms=(now - first) * 1000,
+        nbytes = self._leave(end.row)
+        return finish_of(
+            end,
+            self._clock(),
+            self.model.eos_ids,
             kv_bytes=nbytes,
-            time_saved_ms=job.lease.length * self.sizer.token_seconds * 1000,
+            token_seconds=self.sizer.token_seconds,
         )
 
     def _leave(self, row: Row) -> int:
@@ -355,7 +355,7 @@ class Serving:
             row.states[row.fed] = state
             nbytes += state.nbytes
         covered = row.covered
-        if not self._may_keep(row, covered):
+        if not self._may_keep(row, covered, nbytes):
             return nbytes
         self.tree.insert(covered, kv, row.states)
         if row.job.session and self._limits.pin_main:
@@ -394,20 +394,3 @@ class Serving:
                 row.pending, row.pending_tokens = "", 0
         for end in step.ended:
             end.row.job.report(self.finish(end))
-
-
-def answer_tokens(row: Row, eos_ids: frozenset[int]) -> tuple[int, ...]:
-    """What the model wrote, without the token that ended it."""
-    tokens = row.tokens
-    return tuple(tokens[:-1] if tokens and tokens[-1] in eos_ids else tokens)
-
-
-def usage_of(job: Job, reused: int, output_tokens: int) -> Usage:
-    """Anthropic's split of the prompt: read, newly written up to the mark, and the rest."""
-    created = max(0, job.mark_tokens - reused)
-    return Usage(
-        input_tokens=len(job.tokens) - reused - created,
-        cache_read_tokens=reused,
-        cache_creation_tokens=created,
-        output_tokens=output_tokens,
-    )

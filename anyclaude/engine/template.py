@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from anyclaude.backend import EchoTurn
 from anyclaude.dialect import Dialect
-from anyclaude.engine.dialects import own_dialect
+from anyclaude.engine.dialects import Path, hidden_paths, own_dialect
 from anyclaude.engine.template_bounds import Bounds, Source, common_length, mark
 from anyclaude.engine.template_messages import (
     Conversion,
@@ -36,7 +36,14 @@ from anyclaude.engine.template_render import TextRenderer
 from anyclaude.engine.template_splice import Insert, Unspliced, splice, stand_in
 from anyclaude.engine.token_runs import TokenRuns, join
 from anyclaude.errors import InvalidRequest
-from anyclaude.types import MessagesRequest, TextBlock, ThinkingMarkers, Tokens, ToolUseBlock
+from anyclaude.types import (
+    MessagesRequest,
+    TextBlock,
+    ThinkingMarkers,
+    Tokens,
+    ToolDefinition,
+    ToolUseBlock,
+)
 
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
@@ -156,6 +163,13 @@ class ChatTemplate:
                 len(request.messages), composed.source, pieces, tail_start
             ),
         )
+
+    def hidden(self, tool: ToolDefinition) -> tuple[Path, ...]:
+        """What of a tool's ``description`` and ``input_schema`` the prompts don't show."""
+        if not self._traits.tools:
+            return ()
+        turns = shape([{"role": "user", "content": "x"}], self._traits)
+        return hidden_paths(lambda function: self._render(turns, tools=[function]), tool)
 
     def decode(self, tokens: Tokens) -> str:
         """The text of some tokens, special ones included."""

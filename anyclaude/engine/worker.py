@@ -74,7 +74,8 @@ class ServedModel:
         if self.constraints is None:
             return None
         tools = request.callable_tools or request.request.tools
-        return self.constraints.plan(request.request, self.template.dialect, tools)
+        inside = request.resume is not None and request.resume.inside
+        return self.constraints.plan(request.request, self.template.dialect, tools, inside=inside)
 
 
 class Stopped(Exception):
@@ -140,6 +141,7 @@ class Worker(threading.Thread):
         self._serving: Serving | None = None
         self._next_model: str | None = None
         self._drain_until = 0.0
+        self._paused = False
         self._failed_steps = 0
         self._busy = 0.0
         self.gauges = Gauges()
@@ -151,6 +153,10 @@ class Worker(threading.Thread):
 
     def cancel(self, job_id: str) -> None:
         self._commands.put(lambda: self._cancel(job_id))
+
+    def pause(self, paused: bool) -> None:
+        """Whether jobs that haven't begun go on waiting."""
+        self._commands.put(lambda: self._pause(paused))
 
     def fetch(self, tokens: Tokens, done: Callable[[], None]) -> None:
         """Brings what the disk has of ``tokens`` into the tree, then calls ``done``."""
@@ -270,6 +276,11 @@ class Worker(threading.Thread):
         if self._serving is not None:
             self._serving.cancel(job_id)
 
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        if self._serving is not None:
+            self._serving.paused = paused
+
     def _fetch(self, tokens: Tokens, done: Callable[[], None]) -> None:
         if self._serving is None or self._serving.disk is None:
             return done()
@@ -308,6 +319,7 @@ class Worker(threading.Thread):
                 log.exception("loading %s failed", model)
             self._observer.load_failed(model, exc)
             return
+        serving.paused = self._paused
         self._serving = serving
         self._observer.loaded(ServedModel.of(loaded), serving.tree)
 

@@ -100,10 +100,11 @@ class _Writer:
         item = self.value(schema.get("items", True), root, depth + 1)
         least, most = schema.get("minItems", 0), schema.get("maxItems", "")
         low = max(least - 1, 0) if isinstance(least, int) else 0
-        high = max(most - 1, 0) if isinstance(most, int) else ""
+        high = max(most - 1, low) if isinstance(most, int) else ""
         if most == 0:
             return self._rule('"[]"')
-        full = f'{item} ("," {item}){{{low},{high}}}'
+        more = f' ("," {item}){{{low},{high}}}' if high != 0 else ""
+        full = item + more
         return self._rule(f'"[" {full} "]"' if least else f'"[" ({full})? "]"')
 
     def _object(self, schema: JsonObject, root: JsonObject, depth: int) -> str:

@@ -22,21 +22,10 @@ GAP = r"/\n{1,2}/"
 
 
 @dataclass(frozen=True, slots=True)
-class ToolLoss:
-    """What the grammar doesn't have of one tool's schema."""
-
-    tool: str
-    loss: Loss
-
-    @property
-    def text(self) -> str:
-        return f"{self.tool}{self.loss.text}"
-
-
-@dataclass(frozen=True, slots=True)
 class AnswerGrammar:
     """See this module. ``start`` is the marker, empty where calls have none: they then stand at
-    the start of an answer. ``once``: after the call the answer ends. ``names`` are the tools'.
+    the start of an answer. ``once``: after the call the answer ends. ``names`` are the tools',
+    ``losses`` those of the schema of an answer in JSON.
     """
 
     mode: Literal["free", "whole", "closed"]
@@ -44,7 +33,7 @@ class AnswerGrammar:
     lark: str = ""
     once: bool = False
     names: tuple[str, ...] = ()
-    losses: tuple[ToolLoss, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
     @property
     def key(self) -> str:
@@ -59,22 +48,25 @@ def answer_grammar(
     choice: ToolChoice,
     output_schema: JsonObject | None,
     terminal: Callable[[str], str],
+    *,
+    inside: bool = False,
 ) -> AnswerGrammar | None:
-    """What the request asks of the answer's form; ``None`` when nothing, or it can't be said."""
-    losses: list[ToolLoss] = []
+    """What the request asks of the answer's form; ``None`` when nothing, or it can't be said.
+
+    ``inside``: a section of calls is open already, and one more call is to stand in it.
+    """
+    losses: tuple[Loss, ...] = ()
     output = ""
     if output_schema is not None:
         own = for_grammar(output_schema)
-        losses += [ToolLoss("the answer", loss) for loss in own.losses]
-        output = json_rule(own.schema)
+        losses, output = own.losses, json_rule(own.schema)
     calls = ""
     if tools and dialect is not None and choice.mode != "none":
-        calls, own_losses, names = _calls(dialect, tools, choice, terminal)
-        losses += own_losses
+        calls, names = _calls(dialect, tools, choice, terminal)
     if not calls:
         if output:
             return AnswerGrammar(
-                "whole", "", f"start: gap? output\n{_FIXED}output: {output}", losses=tuple(losses)
+                "whole", "", f"start: gap? output\n{_FIXED}output: {output}", losses=losses
             )
         if tools and dialect is not None and choice.mode == "none" and dialect.start:
             return AnswerGrammar("closed", dialect.start)
@@ -82,16 +74,18 @@ def answer_grammar(
     assert dialect is not None
     once = choice.disable_parallel
     several = "calls" if _defines(calls, "calls") and not once else ""
+    if inside and _defines(calls, "later"):
+        several = "later"
     if choice.mode == "auto" and not output:
         lark = f"start: {several or 'call'}\n{_FIXED}{calls}"
-        return AnswerGrammar("free", dialect.start, lark, once, names, tuple(losses))
+        return AnswerGrammar("free", dialect.start, lark, once, names, losses)
     if not several:
         several = "call" if once else f"call (gap? call){{0,{MOST_CALLS - 1}}}"
     if choice.mode == "auto":
         several = f"({several}) | output"
         calls += f"\noutput: {output}"
     lark = f"start: gap? body\nbody: {several}\n{_FIXED}{calls}"
-    return AnswerGrammar("whole", dialect.start, lark, once, names, tuple(losses))
+    return AnswerGrammar("whole", dialect.start, lark, once, names, losses)
 
 
 _FIXED = f"gap: GAP\nGAP: {GAP}\n"
@@ -102,19 +96,18 @@ def _calls(
     tools: Sequence[ToolDefinition],
     choice: ToolChoice,
     terminal: Callable[[str], str],
-) -> tuple[str, list[ToolLoss], tuple[str, ...]]:
+) -> tuple[str, tuple[str, ...]]:
     if dialect.grammar is None:
-        return "", [], ()
+        return "", ()
     if choice.mode == "tool":
         tools = [tool for tool in tools if tool.name == choice.name]
-    known, losses = [], []
-    for tool in {tool.name: tool for tool in tools}.values():
-        own = for_grammar(tool.input_schema, closed=True)
-        known.append(GrammarTool(tool.name, own.schema))
-        losses += [ToolLoss(tool.name, loss) for loss in own.losses]
+    known = [
+        GrammarTool(tool.name, for_grammar(tool.input_schema, closed=True).schema)
+        for tool in {tool.name: tool for tool in tools}.values()
+    ]
     if not known:
-        return "", [], ()
-    return dialect.grammar(known, terminal), losses, tuple(tool.name for tool in known)
+        return "", ()
+    return dialect.grammar(known, terminal), tuple(tool.name for tool in known)
 
 
 def _defines(lark: str, rule: str) -> bool:

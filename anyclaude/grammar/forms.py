@@ -1,8 +1,9 @@
 """The forms in which model families write calls, as Lark text: what their grammars are made of.
 
 Each function here makes a ``Dialect.grammar``: it gives the rule ``call`` and, where several
-calls are written in another way than one after the other, ``calls``. A form is put together from
-parts: plain text, a :class:`Marker`, which may be a special token, or a :class:`Pattern`.
+calls are written in another way than one after the other, ``calls``, and ``later`` for one behind
+others in a section of calls. A form is put together from parts: plain text, a :class:`Marker`,
+which may be a special token, or a :class:`Pattern`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def _rules(
     if first or separator:
         more = f"({symbols(separator, terminal)} one){{0,{MOST_CALLS - 1}}}"
         lines.append(f"calls: {first} one {more} {last}")
+    if first:
+        lines.append(f"later: one {last}")
     return lines
 
 
@@ -92,17 +95,24 @@ def json_calls(
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """How arguments stand between tags: ``argument`` opens one, by its key, ``end`` closes it.
+    """How arguments stand between tags: ``argument`` opens one, ``end`` closes it.
 
-    ``next`` is what both another argument and ``closing`` begin with, if that is plain text: a
-    value then ends only at ``end`` with it behind, so that the tag alone may stand in a value.
+    The former is given the key, and whether the value is a string as it is or else JSON: some
+    tags tell. ``next`` is what both another argument and ``closing`` begin with, if that is plain
+    text: a value then ends only at ``end`` with it behind, so that the tag alone may stand in a
+    value.
     """
 
     opening: Callable[[str], Parts]
-    argument: Callable[[str], Parts]
+    argument: Callable[[str, bool], Parts]
     end: Parts
     closing: Parts
     next: str = ""
+
+    @property
+    def tells(self) -> bool:
+        """Whether the tag of an argument tells if it is a string."""
+        return list(self.argument("x", True)) != list(self.argument("x", False))
 
 
 def tagged_calls(tags: Tags, *, section: Section = NO_SECTION, separator: Parts = ()) -> Grammar:
@@ -114,19 +124,28 @@ def tagged_calls(tags: Tags, *, section: Section = NO_SECTION, separator: Parts 
     def grammar(tools: Sequence[GrammarTool], terminal: Terminal) -> str:
         end = symbols(tags.end, terminal)
         # A special token is no part of a lexeme, and ends the value all by itself.
-        heads = [tags.argument("x")[0], tags.closing[0]]
-        plain = not any(_is_special(part, terminal) for part in tags.end)
+        heads = [tags.argument("x", True)[0], tags.closing[0]]
         ahead = "" if any(_is_special(part, terminal) for part in heads) else tags.next
         stop = "".join(_text(part) for part in tags.end) + ahead
-        tail = symbols([stop], terminal) if plain else f"{end} {symbols([ahead], terminal)}"
-        raw = f"raw[suffix={quoted(stop)}]: /(.|\\n)*/" if plain else f"raw: /(.|\\n)*/ {tail}"
+        special = [i for i, part in enumerate(tags.end) if _is_special(part, terminal)]
+        if special:
+            tail = f"{end} {symbols([ahead], terminal)}"
+            lead = "".join(_text(part) for part in tags.end[: special[0]])
+            rest = symbols([*tags.end[special[0] :], ahead], terminal)
+            raw = f"raw: /(.|\\n)*{_escaped(lead)}/ {rest}"
+        else:
+            tail = symbols([stop], terminal)
+            raw = f"raw[suffix={quoted(stop)}]: /(.|\\n)*/"
         bodies, lines = [], [raw]
         for i, tool in enumerate(tools):
             parts = [symbols([*tags.opening(tool.name), ahead], terminal)]
             for j, (key, schema, needed) in enumerate(_properties(tool.schema)):
-                opened = symbols(_without(tags.argument(key), ahead), terminal)
                 rule = f"argument_{i}_{j}"
-                lines.append(f"{rule}: {opened} {_value(schema, tail)}")
+                ways = [
+                    f"{symbols(_without(tags.argument(key, text), ahead), terminal)} {value}"
+                    for text, value in _values(schema, tail, told=tags.tells)
+                ]
+                lines.append(f"{rule}: {' | '.join(ways)}")
                 parts.append(rule if needed else f"{rule}?")
             parts.append(symbols(_without(tags.closing, ahead), terminal))
             bodies.append(" ".join(parts))
@@ -176,6 +195,11 @@ def _text(part: Part) -> str:
     return part if isinstance(part, str) else part.text if isinstance(part, Marker) else ""
 
 
+def _escaped(text: str) -> str:
+    """``text`` as part of a regular expression."""
+    return "".join(c if c.isalnum() or c in '<> "=_' else f"\\{c}" for c in text)
+
+
 def _without(parts: Parts, ahead: str) -> Parts:
     """``parts`` less the text that has been said already."""
     if not ahead:
@@ -199,20 +223,23 @@ def _properties(schema: JsonObject) -> list[tuple[str, JsonObject, bool]]:
     return found
 
 
-def _value(schema: JsonObject, tail: str) -> str:
-    """A value and its closing tag."""
-    kinds, options = _kinds(schema, schema, 0), schema.get("enum")
+def _values(schema: JsonObject, tail: str, *, told: bool) -> list[tuple[bool, str]]:
+    """A value and its closing tag, as a string or not; both ways if that is ``told`` and open."""
+    kinds, options = kinds_of(schema), schema.get("enum")
     if "const" in schema:
         options = [schema["const"]]
     if kinds == {"string"} and isinstance(options, list | tuple):
         said = " | ".join(quoted(str(option)) for option in options if option)
-        return f"({said}) {tail}" if said else f'"" {tail}'
-    return "raw" if "string" in kinds else f"{json_rule(schema)} {tail}"
+        return [(True, f"({said}) {tail}" if said else f'"" {tail}')]
+    ways = [(True, "raw")] if "string" in kinds else []
+    if not ways or (told and kinds != {"string"}):
+        ways.append((False, f"{json_rule(schema)} {tail}"))
+    return ways
 
 
 def _python(schema: JsonObject) -> str:
     """A value as Python writes it, where JSON has another word for it."""
-    kinds = _kinds(schema, schema, 0)
+    kinds = kinds_of(schema)
     if kinds <= {"boolean", "null"} and "const" not in schema and "enum" not in schema:
         words = [
             *(["True", "False"] if "boolean" in kinds else []),
@@ -223,6 +250,11 @@ def _python(schema: JsonObject) -> str:
 
 
 _ALL = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
+
+
+def kinds_of(schema: JsonObject) -> frozenset[str]:
+    """The JSON types that ``schema`` may allow; references are those into itself."""
+    return _kinds(schema, schema, 0)
 
 
 def _kinds(schema: JsonValue, root: JsonObject, depth: int) -> frozenset[str]:

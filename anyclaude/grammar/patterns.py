@@ -1,8 +1,41 @@
-"""Regular expressions of schemas, widened to what the grammar's compiler can take."""
+"""Regular expressions of schemas, made into what the grammar's compiler can take."""
 
 from __future__ import annotations
 
 _ASSERTIONS = ("(?=", "(?!", "(?<=", "(?<!")
+
+
+def conjunction(pattern: str) -> tuple[str, ...]:
+    """Patterns that all match exactly where ``pattern`` does, without its leading look-ahead.
+
+    ``^(?=A)B`` is ``^(?:A)`` and ``^B``. Empty for a pattern of another form.
+    """
+    if not pattern.startswith("^(?=") or _alternates(pattern):
+        return ()
+    parts, at = [], 1
+    while pattern.startswith("(?=", at):
+        end = _group_end(pattern, at)
+        if end < 0 or pattern[end : end + 1] in ("*", "+", "?", "{"):
+            return ()
+        parts.append(f"^(?:{pattern[at + 3 : end - 1]})")
+        at = end
+    return (*parts, f"^{pattern[at:]}")
+
+
+def _alternates(pattern: str) -> bool:
+    """Whether there is a ``|`` outside of any group, so that ``^`` binds one side only."""
+    at = 0
+    while at < len(pattern):
+        if pattern[at] == "|":
+            return True
+        if pattern[at] == "(":
+            end = _group_end(pattern, at)
+            at = end if end > 0 else len(pattern)
+        elif pattern[at] == "[":
+            at = _class_end(pattern, at)
+        else:
+            at += 2 if pattern[at] == "\\" else 1
+    return False
 
 
 def without_assertions(pattern: str) -> str:

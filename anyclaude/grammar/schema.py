@@ -13,13 +13,13 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from anyclaude.grammar import compiler
 from anyclaude.grammar.lark import plain
-from anyclaude.grammar.patterns import without_assertions
+from anyclaude.grammar.patterns import conjunction, without_assertions
 from anyclaude.types import JsonObject, JsonValue
 
 _Json: TypeAlias = "dict[str, JsonValue]"
@@ -158,7 +158,10 @@ class _Mender:
                 self.losses.append(Loss(path, "oneOf", "more than one of them may match"))
                 schema, why = wider, self._problem(wider, top)
         pattern = schema.get("pattern")
-        if why and isinstance(pattern, str):
+        if why and isinstance(pattern, str) and (apart := self._apart(schema, pattern)):
+            if self._problem(apart, top) != why:
+                schema, why = apart, self._problem(apart, top)
+        elif why and isinstance(pattern, str):
             wider = {**schema, "pattern": without_assertions(pattern)}
             if wider != schema and self._problem(wider, top) != why:
                 self.losses.append(Loss(path, "pattern", "its look-around is left out"))
@@ -179,6 +182,16 @@ class _Mender:
             else:
                 rest = back
         return rest
+
+    def _apart(self, schema: _Json, pattern: str) -> _Json:
+        """``schema`` with its look-ahead as patterns of their own; empty if it has none."""
+        parts = conjunction(pattern)
+        if not parts:
+            return {}
+        rest = {k: v for k, v in schema.items() if k != "pattern"}
+        others = rest.get("allOf")
+        more: list[JsonValue] = [{"pattern": part} for part in parts]
+        return {**rest, "allOf": [*(others if isinstance(others, list) else ()), *more]}
 
     def _problem(self, schema: _Json, top: bool) -> str:
         if not top:
@@ -279,12 +292,3 @@ def _closed(value: JsonValue) -> JsonValue:
         if "additionalProperties" not in out and named <= properties.keys():
             out["additionalProperties"] = False
     return out
-
-
-def describe(losses: Mapping[str, tuple[Loss, ...]]) -> tuple[str, ...]:
-    """One sentence for each tool with losses, by its name."""
-    return tuple(
-        f"the grammar of {name} is wider than its schema: " + "; ".join(loss.text for loss in lost)
-        for name, lost in losses.items()
-        if lost
-    )

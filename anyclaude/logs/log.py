@@ -16,12 +16,18 @@ import duckdb
 from anyclaude.errors import InvalidRequest, Unavailable
 from anyclaude.events import SystemEvent, ToolFailed
 from anyclaude.logs.database import Database, one_line
-from anyclaude.logs.export import export_requests
+from anyclaude.logs.export import export_query, export_requests
 from anyclaude.logs.queries import Reader, run
 from anyclaude.logs.rows import Entry, call_of, instant, request_of
 from anyclaude.logs.schema import REQUESTS, TOOL_CALLS
 from anyclaude.logs.writer import Writer
-from anyclaude.records import RequestRecord, SqlResult, StoredMessage, ToolCallRecord
+from anyclaude.records import (
+    ExportFormat,
+    RequestRecord,
+    SqlResult,
+    StoredMessage,
+    ToolCallRecord,
+)
 
 PATIENCE_S = 2.0
 
@@ -144,14 +150,15 @@ class RequestLog:
 
     # ----------------------------------------------------------------------------- reading
 
-    async def query(self, sql: str, limit: int) -> SqlResult:
+    async def query(self, sql: str, limit: int, longest: int | None = None) -> SqlResult:
         """Runs one read-only statement and returns at most ``limit`` rows.
 
-        Sees every row whose :meth:`record` returned. Cancelling the caller stops it. Raises
+        Texts are cut at ``longest`` characters. Sees every row whose :meth:`record` returned.
+        Cancelling the caller stops it. Raises
         :class:`InvalidRequest` with DuckDB's own words, :class:`Unavailable` when the database
         isn't open.
         """
-        return await self._reader.ask(lambda con: run(con, sql, limit))
+        return await self._reader.ask(lambda con: run(con, sql, limit, longest))
 
     async def requests(self, limit: int, before: float | None = None) -> tuple[RequestRecord, ...]:
         """The newest requests started before the Unix time ``before``, newest first."""
@@ -198,6 +205,19 @@ class RequestLog:
         Raises :class:`UsageError` when the file can't be written.
         """
         return await self._reader.ask(lambda con: export_requests(con, path, format))
+
+    async def export_query(
+        self, sql: str, path: Path, format: ExportFormat, replace: bool = False
+    ) -> int:
+        """Writes every row of one read-only statement to ``path`` and returns their number.
+
+        Cancelling the caller stops it and leaves no file. Raises :class:`InvalidRequest` with
+        DuckDB's own words, :class:`UsageError` when the file can't be written, or is there
+        already and isn't to be replaced.
+        """
+        return await self._reader.ask_long(
+            lambda con, stop: export_query(con, sql, path, format, replace=replace, stop=stop)
+        )
 
     async def close(self) -> None:
         """Writes what is queued, folds everything into the one file and lets go of it."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -28,7 +29,9 @@ from anyclaude.types import JsonValue
 T = TypeVar("T")
 
 MAX_RESULT_SIZE = 64 * 1024 * 1024
+_FIRST = 16
 _CHUNK = 256
+_CHUNK_SIZE = 2 * 1024 * 1024
 _THREADS = 4
 _READ_ONLY = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _HINT = "one SELECT, WITH, FROM, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
@@ -52,18 +55,32 @@ def check_read_only(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise InvalidRequest(f"{kind.name} is refused, the log is read-only here; send {_HINT}")
 
 
-def run(con: duckdb.DuckDBPyConnection, sql: str, limit: int) -> SqlResult:
+def run(
+    con: duckdb.DuckDBPyConnection, sql: str, limit: int, longest: int | None = None
+) -> SqlResult:
     """Checks and runs ``sql``, and fetches at most ``limit`` rows.
 
+    A text of more than ``longest`` characters is cut there, and says how many are missing.
     Raises :class:`InvalidRequest` with DuckDB's own words for anything wrong with it.
     """
-    if limit < 1:
-        raise InvalidRequest("must be at least 1", field="limit")
+    for name, least in (("limit", limit), ("longest", longest)):
+        if least is not None and least < 1:
+            raise InvalidRequest("must be at least 1", field=name)
+    with reading(con, sql):
+        return _fetch(con, sql, limit, longest)
+
+
+@contextmanager
+def reading(con: duckdb.DuckDBPyConnection, sql: str) -> Iterator[None]:
+    """Checks ``sql``, and has what is done in the meantime read only.
+
+    Raises :class:`InvalidRequest` with DuckDB's own words for whatever went wrong.
+    """
     check_read_only(con, sql)
     try:
         con.execute("BEGIN TRANSACTION READ ONLY")
         try:
-            return _fetch(con, sql, limit)
+            yield
         finally:
             with suppress(duckdb.Error):
                 con.rollback()
@@ -79,23 +96,45 @@ def run(con: duckdb.DuckDBPyConnection, sql: str, limit: int) -> SqlResult:
         raise InvalidRequest(one_line(error)) from error
 
 
-def _fetch(con: duckdb.DuckDBPyConnection, sql: str, limit: int) -> SqlResult:
+def execute(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Runs ``sql`` so that its rows can be fetched; the names and types of its columns."""
     con.execute(sql)
     described = con.description
-    columns = tuple(column[0] for column in described)
     types = [str(column[1]) for column in described]
     if any("WITH TIME ZONE" in type_ for type_ in types):
         con.execute(_without_zones(sql, types))
+        types = [str(column[1]) for column in con.description]
+    return tuple(str(column[0]) for column in described), tuple(types)
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, sql: str, limit: int, longest: int | None) -> SqlResult:
+    columns, _ = execute(con, sql)
     rows: list[tuple[object, ...]] = []
-    size = 0
+    size, step = 0, _FIRST
     # Chunks, so that the conversion to Python lets other threads run in between.
-    while chunk := con.fetchmany(min(_CHUNK, limit + 1 - len(rows))):
+    while chunk := con.fetchmany(min(step, limit + 1 - len(rows))):
+        big = sum(len(value) for row in chunk for value in row if isinstance(value, str | bytes))
+        step = max(1, min(_CHUNK, _CHUNK_SIZE * len(chunk) // max(1, big)))
+        if longest is not None:
+            chunk = [tuple(_cut(value, longest) for value in row) for row in chunk]
         rows.extend(chunk)
-        size += sum(len(value) for row in chunk for value in row if isinstance(value, str | bytes))
+        size += big if longest is None else min(big, longest * len(columns) * len(chunk))
         if len(rows) > limit or size > MAX_RESULT_SIZE:
             break
     more = len(rows) > limit or (size > MAX_RESULT_SIZE and con.fetchone() is not None)
     return SqlResult(columns, tuple(rows[:limit]), truncated=more)
+
+
+def _cut(value: object, longest: int) -> object:
+    if isinstance(value, bytes) and len(value) > longest // 2:
+        return f"{value[: longest // 2].hex()}… and {len(value) - longest // 2:,} more bytes"
+    if isinstance(value, list | dict):
+        # Only the text of a nested value tells how much of it there is.
+        text = json.dumps(jsonable(value), ensure_ascii=False)
+        return value if len(text) <= longest else _cut(text, longest)
+    if isinstance(value, str) and len(value) > longest:
+        return f"{value[:longest]}… and {len(value) - longest:,} more characters"
+    return value
 
 
 def _without_zones(sql: str, types: Sequence[str]) -> str:
@@ -120,6 +159,30 @@ def _bare(sql: str) -> str:
     return text.decode()
 
 
+class Stop:
+    """How a question under way is told that nobody waits for its answer any more."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._busy: list[duckdb.DuckDBPyConnection] = []
+
+    def check(self) -> None:
+        """Raises :class:`InvalidRequest` once it was told."""
+        if self._asked.is_set():
+            raise InvalidRequest("the query was interrupted")
+
+    def watch(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Has what runs on ``con`` interrupted too."""
+        self._busy.append(con)
+
+    def now(self) -> None:
+        """Tells it; a query that hadn't begun doesn't notice, hence to be repeated."""
+        self._asked.set()
+        for con in self._busy:
+            with suppress(duckdb.Error):  # closed in this very moment
+                con.interrupt()
+
+
 class Reader:
     """A few threads that read, each call on a cursor of its own."""
 
@@ -134,29 +197,27 @@ class Reader:
 
     async def ask(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Runs ``question`` on a thread; cancelling the caller interrupts it."""
+        return await self.ask_long(lambda con, stop: question(con))
+
+    async def ask_long(self, question: Callable[[duckdb.DuckDBPyConnection, Stop], T]) -> T:
+        """The same for a question that has more to do than one query, and looks at ``stop``."""
         if self._closed:
             raise Unavailable("the log is closed")
-        live: list[duckdb.DuckDBPyConnection] = []
-        gone = threading.Event()
+        stop = Stop()
 
         def work() -> T:
-            if gone.is_set():
-                raise InvalidRequest("the query was interrupted")
+            stop.check()
             with self._cursor() as con:
-                live.append(con)
-                return question(con)
+                stop.watch(con)
+                return question(con, stop)
 
         job = self._pool.submit(work)
         answer = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
-            gone.set()
-            # An interrupt before the query has begun is lost, hence the loop.
             while not job.cancel() and not job.done():
-                for con in live:
-                    with suppress(duckdb.Error):  # closed in this very moment
-                        con.interrupt()
+                stop.now()
                 await asyncio.wait((answer,), timeout=0.02)
             with suppress(Exception, asyncio.CancelledError):
                 await answer  # its error is nobody's now

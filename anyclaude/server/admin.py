@@ -6,15 +6,24 @@ Each answer is a value of :mod:`anyclaude.control` as JSON, a tuple as an array.
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import cast, get_args
 
 from quart import Quart, Response, request
 
+from anyclaude.control import ROWS_HEADER
 from anyclaude.errors import InvalidRequest, Unavailable, UnsupportedMediaType
 from anyclaude.events import Bus, to_json
+from anyclaude.records import ExportFormat
+from anyclaude.server.connection import close_later
 from anyclaude.server.context import context
 from anyclaude.server.decode import decode
 from anyclaude.server.fields import Node
+from anyclaude.server.files import send_file
 from anyclaude.server.stopping import Stopping
 from anyclaude.server.wire import encode, plain
 
@@ -25,7 +34,14 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/stats", view_func=stats, methods=["GET"])
     app.add_url_rule(f"{prefix}/cache", view_func=cache, methods=["GET"])
     app.add_url_rule(f"{prefix}/cache", view_func=flush, methods=["DELETE"])
+    app.add_url_rule(f"{prefix}/cache/tree", view_func=prefix_tree, methods=["GET"])
+    app.add_url_rule(f"{prefix}/cache/pins", view_func=pin, methods=["PUT"])
+    app.add_url_rule(f"{prefix}/admission", view_func=admission, methods=["GET"])
+    app.add_url_rule(f"{prefix}/admission", view_func=pause, methods=["PUT"])
+    app.add_url_rule(f"{prefix}/switches", view_func=switches, methods=["GET"])
+    app.add_url_rule(f"{prefix}/switches", view_func=set_switch, methods=["PUT"])
     app.add_url_rule(f"{prefix}/models", view_func=models, methods=["GET"])
+    app.add_url_rule(f"{prefix}/models", view_func=pull, methods=["POST"])
     app.add_url_rule(f"{prefix}/model", view_func=model, methods=["GET"])
     app.add_url_rule(f"{prefix}/model", view_func=load_model, methods=["PUT"])
     app.add_url_rule(f"{prefix}/model", view_func=unload_model, methods=["DELETE"])
@@ -34,7 +50,10 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/requests", view_func=requests, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>", view_func=detail, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>/cancel", view_func=cancel, methods=["POST"])
+    app.add_url_rule(f"{prefix}/requests/<id>/replay", view_func=replay, methods=["POST"])
+    app.add_url_rule(f"{prefix}/requests/<id>/reparse", view_func=reparse, methods=["POST"])
     app.add_url_rule(f"{prefix}/sql", view_func=sql, methods=["POST"])
+    app.add_url_rule(f"{prefix}/sql/export", view_func=export_sql, methods=["POST"])
     app.add_url_rule(f"{prefix}/events", view_func=events, methods=["GET"])
 
 
@@ -54,6 +73,47 @@ async def cache() -> Response:
 
 async def flush() -> Response:
     return await _json(await context().control.flush(request.args.get("tier")))
+
+
+async def prefix_tree() -> Response:
+    """At most ``limit`` edges."""
+    limit = _count("limit", 400)
+    return await _json(await context().control.prefix_tree(limit))
+
+
+async def pin() -> Response:
+    body = await _body()
+    session, pinned = body.need("session_id").text(filled=True), body.need("pinned").flag()
+    await context().control.pin(session, pinned)
+    return await _json({"session_id": session, "pinned": pinned})
+
+
+async def admission() -> Response:
+    return await _json({"paused": (await context().control.stats()).vitals.paused})
+
+
+async def pause() -> Response:
+    paused = (await _body()).need("paused").flag()
+    await context().control.pause(paused)
+    return await _json({"paused": paused})
+
+
+async def switches() -> Response:
+    return await _json(await context().control.switches())
+
+
+async def set_switch() -> Response:
+    body = await _body()
+    name, on = body.need("name").text(filled=True), body.need("on").flag()
+    await context().control.set_switch(name, on)
+    return await _json({"name": name, "on": on})
+
+
+async def pull() -> Response:
+    """Accepted, not done: progress comes as PullState events."""
+    name = (await _body()).need("name").text(filled=True)
+    await context().control.pull_model(name)
+    return await _json({"name": name}, 202)
 
 
 async def models() -> Response:
@@ -87,14 +147,11 @@ async def backends() -> Response:
 
 async def requests() -> Response:
     """Newest first; ``limit`` rows started before the Unix time ``before``."""
-    before = request.args.get("before")
+    limit, before = _count("limit", 200), request.args.get("before")
     try:
-        limit = int(request.args.get("limit", "200"))
         moment = None if before is None else float(before)
     except ValueError:
-        raise InvalidRequest("limit is an integer, before a Unix time") from None
-    if not 1 <= limit <= MAX_ROWS:
-        raise InvalidRequest(f"Input should be from 1 to {MAX_ROWS}", field="limit")
+        raise InvalidRequest("Input should be a Unix time", field="before") from None
     return await _json(await context().control.requests(limit, moment))
 
 
@@ -106,15 +163,41 @@ async def cancel(id: str) -> Response:
     return await _json({"cancelled": await context().control.cancel(id)})
 
 
+async def replay(id: str) -> Response:
+    """Accepted, not done: the new request is one like any other."""
+    model = (await _body(may_be_empty=True)).find("model")
+    new = await context().control.replay(id, "" if model is None else model.text())
+    return await _json({"id": new}, 202)
+
+
+async def reparse(id: str) -> Response:
+    return await _json(await context().control.reparse(id))
+
+
 async def sql() -> Response:
     """One read-only statement; a caller that hangs up stops it."""
     body = await _body()
-    limit = body.find("limit")
+    limit, longest = body.find("limit"), body.find("longest")
     rows = 10_000 if limit is None else min(limit.integer(1), MAX_ROWS)
+    query = body.need("query").text(filled=True)
+    cut = None if longest is None else longest.integer(1)
     server = context()
     async with server.stopping.guard():
-        result = await server.control.sql(body.need("query").text(filled=True), rows)
+        result = await server.control.sql(query, rows, cut)
     return await _json(result)
+
+
+async def export_sql() -> Response:
+    """The file itself, for the caller to store; one that hangs up stops its making."""
+    body = await _body()
+    query = body.need("query").text(filled=True)
+    format = cast(ExportFormat, body.need("format").choice(*get_args(ExportFormat)))
+    server = context()
+    async with server.stopping.guard():
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="anyclaude-export-"))
+        close_later(request, partial(asyncio.to_thread, shutil.rmtree, folder, True))
+        rows = await server.control.export_sql(query, folder / "rows", format)
+    return await send_file(folder / "rows", {ROWS_HEADER: str(rows)}, server.stopping)
 
 
 async def events() -> Response:
@@ -144,8 +227,20 @@ async def _events(bus: Bus, stopping: Stopping) -> AsyncIterator[bytes]:
         subscription.close()
 
 
-async def _body() -> Node:
+def _count(name: str, default: int) -> int:
+    """A number of rows from the query string."""
+    try:
+        count = int(request.args.get(name, default))
+    except ValueError:
+        raise InvalidRequest("Input should be a valid integer", field=name) from None
+    if not 1 <= count <= MAX_ROWS:
+        raise InvalidRequest(f"Input should be from 1 to {MAX_ROWS}", field=name)
+    return count
+
+
+async def _body(*, may_be_empty: bool = False) -> Node:
     content_type = request.headers.get("content-type", "application/json")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("content-type: send application/json")
-    return Node(decode(await context().bodies.read(request)).payload)
+    body = await context().bodies.read(request)
+    return Node({} if may_be_empty and not body else decode(body).payload)

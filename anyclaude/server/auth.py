@@ -19,11 +19,14 @@ _OPEN = frozenset({"/", "/api/hello", "/health/live", "/health/ready"})
 
 
 class Guard:
-    """Checks the headers of each request against the settings and the admin token."""
+    """Checks the headers of each request against the settings and the admin token.
+
+    The admin token is that of the state file; an admin key of the settings is as good.
+    """
 
     def __init__(self, settings: ServerSettings, admin_token: str) -> None:
         self._key = settings.api_key
-        self._token = admin_token
+        self._admins = (admin_token, settings.admin_key)
         self._bound = settings.host.strip("[]").lower()
 
     def check(self, path: str, headers: Headers) -> None:
@@ -36,7 +39,7 @@ class Guard:
 
     def _check_key(self, headers: Headers) -> None:
         offered = [headers.get("x-api-key"), _bearer(headers)]
-        if any(_same(key, self._key) or _same(key, self._token) for key in offered):
+        if any(_same(key, own) for key in offered for own in (self._key, *self._admins)):
             return
         state = "no" if all(key is None for key in offered) else "wrong"
         raise AuthenticationFailed(
@@ -46,10 +49,16 @@ class Guard:
 
     def _check_admin(self, headers: Headers) -> None:
         if not self._is_ours(headers.get("host", "")):
-            raise PermissionDenied("this Host is not an address of this anyclaude")
-        if not _same(_bearer(headers), self._token):
             raise PermissionDenied(
-                "admin routes need 'Authorization: Bearer' with the token of the state file"
+                "this Host is not an address of this anyclaude; use the one it is bound to, or "
+                "its IP address"
+            )
+        offered = _bearer(headers)
+        if not any(_same(offered, own) for own in self._admins):
+            state = "have none" if offered is None else "have another"
+            raise PermissionDenied(
+                "admin routes need 'Authorization: Bearer' with the token of the state file or "
+                f"the server.admin_key of this anyclaude; these headers {state}"
             )
 
     def _check_origin(self, headers: Headers) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import cast
 
@@ -152,14 +152,20 @@ def _about(admission: Admission) -> dict[str, str]:
 
 def client_info(headers: Headers) -> ClientInfo:
     """Who asks; of headers that sound like a secret not even the name is kept."""
-    kept = (
+    return client_of(
         (name.lower(), value)
         for name, value in headers.items()
         if name.lower() not in _NOT_SENT and not _SECRET.search(name)
     )
+
+
+def client_of(headers: Iterable[tuple[str, str]]) -> ClientInfo:
+    """Who asks, by the headers that are kept of it; of those of one name the first counts."""
+    kept = tuple(headers)
+    named = dict(reversed(kept))
     return ClientInfo(
-        session_id=headers.get("x-claude-code-session-id", ""),
-        agent_id=headers.get("x-claude-code-agent-id", ""),
-        user_agent=headers.get("user-agent", ""),
-        headers=tuple(kept),
+        session_id=named.get("x-claude-code-session-id", ""),
+        agent_id=named.get("x-claude-code-agent-id", ""),
+        user_agent=named.get("user-agent", ""),
+        headers=kept,
     )

@@ -1,8 +1,9 @@
 """An answer's calls on their way to the client: what may leave at once, and what waits.
 
 A byte that was sent can't be taken back. So an argument leaves while it is written only where a
-matcher says that what is there can still become a valid call; from the first doubt on, and where
-there is no matcher, the call waits for its end and is judged, repaired, or written anew.
+matcher says that what is there can still become a valid call, and no repair would change it; from
+the first doubt on, and where there is no matcher, the call waits for its end and is judged,
+repaired, or written anew.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Literal, Protocol, TypeAlias
 from anyclaude.dialect import CallBroken, CallClose, CallOpen, CallPiece
 from anyclaude.records import Repair, ToolCallRecord, ToolIssue
 from anyclaude.tools.completion import completion
+from anyclaude.tools.endings import ended
 from anyclaude.tools.judge import Judged
-from anyclaude.tools.validate import client_issue, read_json
+from anyclaude.tools.settled import Settled
+from anyclaude.tools.validate import MAX_ISSUES, client_issue, read_json
 from anyclaude.types import JsonObject, ToolDefinition, ToolUseBlock
 
 OnInvalid: TypeAlias = Literal["deliver", "text"]
@@ -90,6 +93,7 @@ class _Call:
     matcher: ArgumentMatcher | None
     text: str = ""
     sent: str = ""
+    settled: Settled = field(default_factory=Settled)
     begun: bool = False
     doubtful: bool = False
     repeated: Judged | None = None
@@ -153,7 +157,8 @@ class CallStream:
             return []
         taken = call.matcher.accept(segment.json)
         call.doubtful = taken < len(segment.json)
-        return self._send(call, segment.json[:taken])
+        settled = call.settled.take(segment.json[:taken])
+        return self._send(call, call.text[len(call.sent) : settled])
 
     def _send(self, call: _Call, text: str) -> list[Output]:
         if not text:
@@ -187,7 +192,7 @@ class CallStream:
         if again is not None:
             self._waiting = (call, segment, judged)
             return [again]
-        return self._give_up(call, segment, judged)
+        return await self._give_up(call, segment, judged)
 
     def broken(self, segment: CallBroken) -> list[Output]:
         """What began like a call and names no tool."""
@@ -202,17 +207,20 @@ class CallStream:
         )
         return [Shown(segment.before + segment.raw, record, not segment.complete)]
 
-    def give_up(self) -> list[Output]:
+    async def give_up(self, why: str = "") -> list[Output]:
         """The call that was to be written anew won't be: it is delivered as it was.
 
-        Nor will another of this answer.
+        Nor will another of this answer. ``why`` is told with the call, unless it is empty.
         """
         self._regenerate = False
         if self._waiting is None:
             return []
         call, segment, judged = self._waiting
         self._waiting = None
-        return self._give_up(call, segment, judged)
+        if why:
+            issue = ToolIssue("", "regenerate", why)
+            judged = replace(judged, issues=(*judged.issues[: MAX_ISSUES - 1], issue))
+        return await self._give_up(call, segment, judged)
 
     def _deliver(self, call: _Call, segment: CallClose, judged: Judged) -> list[Output] | None:
         """The rest of a call that is valid, as written or repaired; ``None`` if it isn't."""
@@ -240,7 +248,11 @@ class CallStream:
             return None  # The family writes no JSON, so the bytes sent aren't the model's own.
         return Again(segment.raw, segment.raw[: at + len(call.sent)], call.name)
 
-    def _give_up(self, call: _Call, segment: CallClose, judged: Judged) -> list[Output]:
+    async def _give_up(self, call: _Call, segment: CallClose, judged: Judged) -> list[Output]:
+        if call.begun and segment.complete and judged.input is None:
+            judged = await self._ended(call, judged)
+            if (delivered := self._deliver(call, segment, judged)) is not None:
+                return delivered
         deliverable = judged.input is not None and self._on_invalid == "deliver"
         if not call.begun and not deliverable:
             record = replace(self._record(call, segment, judged, ""), tool_use_id="")
@@ -258,6 +270,18 @@ class CallStream:
             "__unparsedToolInput": {"raw": call.sent, "len": len(call.sent)},
         }
         return [replace(self._end(call, segment, judged, unread, ""), unfinished=True)]
+
+    async def _ended(self, call: _Call, judged: Judged) -> Judged:
+        """The verdict if only the end of the arguments was broken, and can be put right."""
+        mended = ended(call.text)
+        if mended is None:
+            return judged
+        again = await self._judge(call.name, json.dumps(mended.value, ensure_ascii=False), True)
+        if again.verdict not in ("valid", "repaired"):
+            return judged
+        issues = (*judged.issues, *again.issues)[:MAX_ISSUES]
+        repairs = (*judged.repairs, mended.repair, *again.repairs)
+        return replace(again, verdict="repaired", issues=issues, repairs=repairs)
 
     # ------------------------------------------------------------------------------------ inside
 

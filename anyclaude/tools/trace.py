@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from anyclaude.types import JsonValue
 
 _LISTED = 8
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -30,22 +32,53 @@ class Diff:
     @property
     def text(self) -> str:
         """One line, such as ``added a.b; removed c``."""
-        parts = (("added", self.added), ("removed", self.removed), ("changed", self.changed))
-        return "; ".join(f"{word} {_list(paths)}" for word, paths in parts if paths)
+        return "; ".join(f"{word} {_list(paths)}" for word, paths in self._parts if paths)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each path, such as ``added a.b``."""
+        return tuple(f"{word} {path}" for word, paths in self._parts for path in paths)
+
+    @property
+    def _parts(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return ("added", self.added), ("removed", self.removed), ("changed", self.changed)
 
 
-def diff(before: JsonValue, after: JsonValue) -> Diff:
-    """The structural difference of two JSON values."""
-    walk = _Walk([], [], [])
+def diff(before: JsonValue, after: JsonValue, renamed: Mapping[str, str] = _NO_NAMES) -> Diff:
+    """The structural difference of two JSON values.
+
+    ``renamed`` keys, old names to new, are no loss: what is below them is compared.
+    """
+    walk = _Walk(renamed)
     walk.compare(before, after, "")
     return Diff(tuple(walk.added), tuple(walk.removed), tuple(walk.changed), walk.lost)
 
 
+def removal(value: JsonValue, paths: Iterable[Sequence[str | int]]) -> Diff:
+    """The difference that taking ``paths`` out of ``value`` makes."""
+    removed, lost = [], 0
+    for path in paths:
+        names, inner = [], value
+        for step in path:
+            if isinstance(inner, Mapping):
+                inner = inner[str(step)]
+                names.append(str(step))
+            else:
+                assert isinstance(inner, list | tuple) and isinstance(step, int)
+                scalars = all(isinstance(item, _SCALARS) for item in inner)
+                inner = inner[step]
+                names.append(_text(inner) if scalars else str(step))
+        removed.append(".".join(names))
+        lost += _keys(inner)
+    return Diff(removed=tuple(removed), lost=lost)
+
+
 @dataclass(slots=True)
 class _Walk:
-    added: list[str]
-    removed: list[str]
-    changed: list[str]
+    renamed: Mapping[str, str]
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
     lost: int = 0
 
     def compare(self, before: JsonValue, after: JsonValue, path: str) -> None:
@@ -62,18 +95,32 @@ class _Walk:
     def _parts(
         self, before: Mapping[str, JsonValue], after: Mapping[str, JsonValue], path: str
     ) -> None:
+        moved = {
+            new: old
+            for old, new in self.renamed.items()
+            if old in before and old not in after and new in after and new not in before
+        }
         for key, item in before.items():
             inner = f"{path}.{key}" if path else key
             if key in after:
                 self.compare(item, after[key], inner)
+            elif key in moved.values():
+                self.changed.append(inner)
+                if not isinstance(item, _SCALARS):
+                    self.compare(item, after[self.renamed[key]], inner)
             else:
                 self.removed.append(inner)
                 self.lost += _keys(item)
-        self.added += [f"{path}.{key}" if path else key for key in after if key not in before]
+        new = [key for key in after if key not in before and key not in moved]
+        self.added += [f"{path}.{key}" if path else key for key in new]
 
 
 def _by_text(items: Sequence[JsonValue]) -> dict[str, JsonValue]:
-    return {item if isinstance(item, str) else json.dumps(item): item for item in items}
+    return {_text(item): item for item in items}
+
+
+def _text(item: JsonValue) -> str:
+    return item if isinstance(item, str) else json.dumps(item)
 
 
 def _by_place(items: Sequence[JsonValue]) -> dict[str, JsonValue]:

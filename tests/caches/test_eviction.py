@@ -193,3 +193,24 @@ def test_the_state_of_a_lease_is_not_thinned() -> None:
     tree.evict_to(0)
     assert lease.state == run[:11] and ends_of(tree, run) == [11]
     assert tree.nbytes == 111, "what no state can reach is gone too"
+
+
+def test_what_a_person_pinned_stays_until_it_is_let_go() -> None:
+    tree = tree_of()
+    runs = [tuple(range(at, at + 100)) for at in range(0, 1000, 100)]
+    for run in runs:
+        tree.insert(run, run)
+        tree.pin(f"auto {run[0]}", run)
+    tree.pin("mine", runs[0], by_hand=True)
+    tree.pin("mine", runs[0][:40], by_hand=True)
+    tree.evict_to(0)
+    assert tree.contains(runs[0]), "an older turn doesn't shorten the pin"
+    assert tree.nbytes == 200, "that, and the newest pin of its own"
+    assert tree.pinned() == ("mine", "auto 900")
+    tree.unpin("mine", by_hand=True)
+    tree.evict_to(0)
+    assert tree.nbytes == 100
+    tree.pin("mine", runs[9], by_hand=True)
+    assert tree.stats().pinned_bytes == 100, "what is pinned twice counts once"
+    tree.clear()
+    assert (tree.nbytes, tree.pinned()) == (0, ())

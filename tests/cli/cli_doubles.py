@@ -20,7 +20,15 @@ from click.testing import CliRunner, Result
 
 from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, remove_state, write_state
-from anyclaude.control import BackendInfo, Flushed, ModelInfo, Stats
+from anyclaude.control import (
+    BackendInfo,
+    Flushed,
+    ModelInfo,
+    PrefixNode,
+    PrefixTreePicture,
+    Stats,
+    Switch,
+)
 from anyclaude.errors import ConfigError, EngineFailed, Unavailable
 from anyclaude.events import (
     Bus,
@@ -45,6 +53,10 @@ LATE = ToolIssue("", "unchecked", "late")
 CALL = ToolCallRecord("req_1", "toolu_1", "Bash", "valid", (LATE,), "{}", "{}")
 DETAIL = RequestDetail("req_1", headers=(("a", "b"),), canonical=(("billing", 1),),
                        tool_calls=(CALL,))  # fmt: skip
+SWITCH = Switch("billing_line", True, "Drops a line.", "Prompt")
+TREE = PrefixTreePicture(
+    "SmolLM2", (PrefixNode(0, None, 0, 9, 40, True, False, 0, ("s",), AT, "<|im_start|>"),), 2
+)
 BACKEND = BackendInfo("mlx", "mlx", True, 0, None)
 EVENTS = (
     EngineState("ready", "SmolLM2", 1.0, "", 8192),
@@ -154,6 +166,18 @@ class AdminServer:
                 return 200, [asdict(Flushed("kv", 2, 5_000_000))]
             case "GET", "/anyclaude/models":
                 return 200, [asdict(MODEL)]
+            case "GET", "/anyclaude/cache/tree":
+                return 200, asdict(TREE)
+            case "GET", "/anyclaude/switches":
+                return 200, [asdict(SWITCH)]
+            case "PUT", "/anyclaude/cache/pins" | "/anyclaude/admission" | "/anyclaude/switches":
+                return 200, body
+            case "POST", "/anyclaude/models":
+                return 202, body
+            case "POST", "/anyclaude/requests/req_1/replay":
+                return 202, {"id": "req_2"}
+            case "POST", "/anyclaude/requests/req_1/reparse":
+                return 200, [asdict(CALL)]
             case "PUT", "/anyclaude/model":
                 return 202, asdict(self.engine)
             case ("DELETE", "/anyclaude/model") | ("POST", "/anyclaude/engine/restart"):

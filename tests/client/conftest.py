@@ -20,7 +20,13 @@ from typing import Any
 import pytest
 
 from anyclaude.config.client_env import child_env, client_env
-from anyclaude.config.settings import PerformanceSettings, ServerSettings, Settings, ToolSettings
+from anyclaude.config.settings import (
+    MemorySettings,
+    PerformanceSettings,
+    ServerSettings,
+    Settings,
+    ToolSettings,
+)
 from anyclaude.runtime import Runtime
 from tests.doubles.token_model import DoubleLoader
 from tests.traffic.gates import StepGate
@@ -126,19 +132,27 @@ async def staged(
     performance: PerformanceSettings | None = None,
     dialect: str = "hermes",
     constrain: bool = False,
+    memory: MemorySettings = MemorySettings(),  # noqa: B008 - a frozen value
+    width: int = 1,
 ) -> AsyncIterator[Stage]:
-    """``constrain``: the grammar keeps the double, too, from writing what it shouldn't."""
+    """``constrain``: the grammar keeps the double, too, from writing what it shouldn't.
+
+    A token's keys and values take ``8 * width`` bytes.
+    """
     data, home, project = tmp_path / "data", tmp_path / "home", tmp_path / "project"
     home.mkdir()
     project.mkdir()
     playbook, gate = Playbook(), StepGate()
-    loader = DoubleLoader(embedded, playbook, context_limit=window, gate=gate, dialect=dialect)
+    loader = DoubleLoader(
+        embedded, playbook, context_limit=window, gate=gate, width=width, dialect=dialect
+    )
     settings = Settings(
         data,
         data / "anyclaude.duckdb",
         server=ServerSettings(port=0),
         performance=performance or PerformanceSettings(),
         tools=ToolSettings(constrain=constrain),
+        memory=memory,
     )
     runtime = Runtime(settings, loader=loader)
     await runtime.start()

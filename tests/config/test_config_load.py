@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from anyclaude.config import schema
 from anyclaude.config.files import user_config_path
 from anyclaude.config.layers import Scalar, variable_of
-from anyclaude.config.load import check_file, is_open, load_settings, write_settings
+from anyclaude.config.load import check_file, is_open, load_settings, masked, write_settings
 from anyclaude.config.settings import BackendSettings, Settings
 from anyclaude.errors import ConfigError
 
@@ -167,6 +169,16 @@ def test_an_open_address_needs_a_key(here: Path) -> None:
     ]
     settings = load(here, {"server.host": "0.0.0.0"}, ANYCLAUDE_SERVER_API_KEY="secret")
     assert settings.server.api_key == "secret"
+
+
+def test_an_admin_key_is_one_that_clients_have_not(here: Path) -> None:
+    keys = {"ANYCLAUDE_SERVER_API_KEY": "secret", "ANYCLAUDE_SERVER_ADMIN_KEY": "secret"}
+    with pytest.raises(ConfigError, match=r"^env ANYCLAUDE_SERVER_ADMIN_KEY: .*a key of its own$"):
+        load(here, **keys)
+    settings = load(here, ANYCLAUDE_SERVER_ADMIN_KEY="mine")
+    assert settings.server.admin_key == "mine"
+    assert masked(settings).server == replace(settings.server, admin_key="********")
+    assert schema.show("server.admin_key", "mine") == "********"
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ LONG = call("Read", '{"file_path": "a/long/way/down/to/the/file/that/never/ends.
 NAMELESS = '<tool_call>\n{"arguments": {"file_path": "a"}}\n</tool_call>'
 NO_JSON = "<tool_call>\nRead the file a\n</tool_call>"
 ENDLESS = call("Read", '{"file_path": "a}')
+UNKNOWN = call("Read", '{"file_path": "a", "mode": "r}')
 
 WAYS = {
     "two braces missing": Way(
@@ -99,7 +100,10 @@ WAYS = {
     "trailing comma": Way(
         call("Read", '{"file_path": "a",}'),
         mended("Read", "syntax", "parse", file_path="a"),
-        broken_off("Read", "parse"),
+    ),
+    "trailing comma in a list": Way(
+        call("Pick", '{"days": ["mon", "tue", ]}'),
+        mended("Pick", "syntax", "parse", days=["mon", "tue"]),
     ),
     "line end in a string": Way(
         call("Read", '{"file_path": "a\nb"}'),
@@ -112,7 +116,6 @@ WAYS = {
     "null for nothing": Way(
         call("Read", '{"file_path": "a", "limit": null}'),
         mended("Read", "coerced", "type", file_path="a"),
-        failed("Read", "type", file_path="a", limit=None),
     ),
     "key by another name": Way(
         call("Read", '{"path": "a"}'),
@@ -135,7 +138,14 @@ WAYS = {
     ),
     "no name": Way(NAMELESS, shown(NAMELESS, "parse")),
     "no JSON": Way(NO_JSON, shown(NO_JSON, "parse")),
-    "string without an end": Way(ENDLESS, shown(ENDLESS, "parse"), broken_off("Read", "parse")),
+    "string without an end": Way(
+        ENDLESS,
+        shown(ENDLESS, "parse"),
+        mended("Read", "syntax", "parse", file_path="a"),
+    ),
+    "string without an end, of an unknown key": Way(
+        UNKNOWN, shown(UNKNOWN, "parse"), broken_off("Read", "parse")
+    ),
     "cut off at max_tokens": Way(
         LONG,
         shown("", "end", "parse", stop="max_tokens"),

@@ -104,7 +104,7 @@ async def run(embedded: Path) -> dict[str, int]:
     before = footprint()
     first = await talk(10)
     others = await asyncio.gather(*(talk(number) for number in range(11, 18)))
-    counted, after = engine.tiers()[0].bytes, footprint()
+    counted, after = engine.caches.tiers()[0].bytes, footprint()
     await engine.flush()
     emptied = footprint()
     await engine.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,9 +12,8 @@ import pytest
 from anyclaude.engine.catalog import Catalog, tools_of
 from anyclaude.engine.smollm2 import EMBEDDED_NAME
 from anyclaude.errors import ApiError, InvalidRequest, NotFound, PermissionDenied, Unavailable
+from tests.doubles.hub import FILES, SHA, serving_hub
 from tests.engine import families
-
-SHA = "a" * 40
 
 
 def make_model(folder: Path, *, template: str = "", weights: int = 1000, **config: object) -> Path:
@@ -113,74 +111,11 @@ def test_tools_by_template(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------- pull
 
-FILES = {
-    "config.json": b'{"model_type": "llama"}',
-    "model.safetensors": b"w" * 300_000,
-    "picture.png": b"p" * 50,
-}
-
-
-class Hub(BaseHTTPRequestHandler):
-    """As much of the Hugging Face Hub as a download asks for."""
-
-    asked: list[str]
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        path = self.path.partition("?")[0]
-        self.asked.append(path)
-        siblings = [{"rfilename": n, "size": len(d)} for n, d in FILES.items()]
-        name = path.rpartition("/")[2]
-        if path.startswith("/api/models/org/gated"):
-            self._send(403, b"{}", body, {"X-Error-Code": "GatedRepo"})
-        elif path.startswith("/api/models/org/absent"):
-            self._send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
-        elif path.startswith("/api/models/org/broken"):
-            self._send(500, b"{}", body, {})
-        elif path.startswith("/api/models/org/gguf"):
-            siblings = [{"rfilename": "model.gguf", "size": 5}]
-            self._json({"id": "org/gguf", "sha": SHA, "siblings": siblings}, body)
-        elif "/tree/" in path:
-            tree = [{"type": "file", "path": n, "size": len(d), "oid": n} for n, d in FILES.items()]
-            self._json(tree, body)
-        elif path.startswith("/api/models/"):
-            self._json({"id": "org/tiny", "sha": SHA, "siblings": siblings}, body)
-        else:
-            headers = {"ETag": f'"{name}"', "X-Repo-Commit": SHA}
-            self._send(200, FILES[name], body, headers)
-
-    def _json(self, value: object, body: bool) -> None:
-        self._send(200, json.dumps(value).encode(), body, {"Content-Type": "application/json"})
-
-    def _send(self, status: int, data: bytes, body: bool, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name in ("HF_TOKEN", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Hub, "asked", [], raising=False)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_hub(monkeypatch) as hub:
+        yield hub.url
 
 
 def test_pull_downloads_what_is_needed_and_tells_how_far(tmp_path: Path, hub: str) -> None:
@@ -216,7 +151,7 @@ def test_pull_says_in_one_sentence_what_is_wrong(
 
 
 def test_pull_without_a_network(tmp_path: Path, hub: str) -> None:
-    closed = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    closed = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     endpoint = f"http://127.0.0.1:{closed.server_port}"
     closed.server_close()
     with pytest.raises(Unavailable, match="cannot reach Hugging Face"):

@@ -93,11 +93,11 @@ async def test_a_restart_starts_where_it_was(start: Start, embedded_model_dir: P
     assert again.read == prompt - 1
     assert generation.admission.from_disk == prompt - 1
     assert gate.prefill_tokens <= 1
-    memory, disk = house.engine.tiers()
+    memory, disk = house.engine.caches.tiers()
     assert (memory.hits, disk.hits, disk.tokens_saved) == (0, 1, prompt - 1)
     third = await house.ask(LONG, id="third")
     assert third.read == prompt - 1
-    assert house.engine.tiers()[0].hits == 1, "what was loaded lies in memory now"
+    assert house.engine.caches.tiers()[0].hits == 1, "what was loaded lies in memory now"
 
 
 async def test_once_nobody_waits_what_was_loaded_needs_its_files_no_more(
@@ -110,7 +110,7 @@ async def test_once_nobody_waits_what_was_loaded_needs_its_files_no_more(
     await house.leave()
     house = await start(loader)
     await asyncio.wrap_future(house.disk.drain())
-    tree = house.engine._tree
+    tree = house.engine.caches.tree
     assert tree is not None
     loaded = await house.ask(LONG)
     assert tree.on_loan
@@ -154,7 +154,7 @@ async def test_the_head_is_warm_before_anyone_asks(start: Start, embedded_model_
     await house.written()
     await house.leave()
     house = await start(loader, OPTIONS)
-    tree = house.engine._tree
+    tree = house.engine.caches.tree
     assert tree is not None
     while tree.stats().tokens < generation.admission.system_tokens:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -171,8 +171,8 @@ async def test_a_flush_of_the_disk_really_deletes(
     house = await start(DoubleLoader(embedded_model_dir, digest))
     await house.ask(LONG)
     await house.written()
-    assert house.engine.tiers()[1].entries > 0
-    freed = await house.engine.flush_disk()
+    assert house.engine.caches.tiers()[1].entries > 0
+    freed = await house.engine.caches.flush_disk()
     assert freed.entries > 0 and freed.nbytes > 0
     assert not [p for p in (tmp_path / "kv").rglob("*-*") if p.is_file()]
     await house.engine.flush()
@@ -208,3 +208,23 @@ async def test_another_model_never_gets_these_files(start: Start, embedded_model
     house = await start(DoubleLoader(embedded_model_dir, digest))
     await asyncio.wrap_future(house.disk.drain())
     assert (await house.ask(LONG)).read == 0
+
+
+async def test_the_picture_has_what_a_restart_left_on_disk(
+    start: Start, embedded_model_dir: Path
+) -> None:
+    loader = DoubleLoader(embedded_model_dir, lambda prompt: "Hello")
+    house = await start(loader)
+    await house.ask(LONG)
+    await house.written()
+    nodes = (await house.engine.caches.picture(400)).nodes
+    # The end of the answer is too short for a file.
+    (both,) = [node for node in nodes if node.tokens >= 64]
+    assert both.on_disk and both.bytes
+    await house.leave()
+    house = await start(loader)
+    await asyncio.wrap_future(house.disk.drain())
+    (left,) = (await house.engine.caches.picture(400)).nodes
+    assert left.on_disk and not left.bytes and not left.sessions
+    assert left.text == both.text
+    assert left.tokens <= both.tokens < left.tokens + 64

@@ -79,7 +79,7 @@ async def test_random_conversations_at_once_never_mix(rig: Rig) -> None:
 
     for batch in range(6):
         await asyncio.gather(*(one(batch * 5 + i) for i in range(5)))
-    assert rig.engine.tiers()[0].hits > 10
+    assert rig.engine.caches.tiers()[0].hits > 10
 
 
 async def test_cancelled_prefill_keeps_what_it_computed(start_rig: StartRig) -> None:

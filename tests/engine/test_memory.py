@@ -466,11 +466,11 @@ def test_preflight_leaves_the_queue_to_sort_out_what_rows_hold(machine: Machine)
 
 def test_kv_that_would_go_over_the_limit_is_not_kept(machine: Machine) -> None:
     guard = guard_of(machine)
-    assert guard.keep(80 * 1024, machine.look).kind == "go"
+    assert guard.keep(80 * 1024, 80 * GIB, machine.look).kind == "go"
     machine.store(80 * GIB, pinned=75 * GIB)
-    verdict = guard.keep(10 * 1024, machine.look)
+    verdict = guard.keep(10 * 1024, 10 * GIB, machine.look)
     assert verdict.relief is not None and verdict.relief.evict_to == 76 * GIB
-    assert guard.keep(20 * 1024, machine.look).kind == "refuse"
+    assert guard.keep(20 * 1024, 20 * GIB, machine.look).kind == "refuse"
     assert machine.events == [
         (
             "warning",

@@ -98,7 +98,7 @@ SPECIALS = (
     "<|constrain|>", "<minimax:tool_call>", "</minimax:tool_call>", "<|tool_call_start|>",
     "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>",
     '<|tool_call>', '<tool_call|>', '<|"|>', "<start_function_call>", "<end_function_call>",
-    "<escape>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>",
+    "<escape>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>", "｜DSML｜",
 )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_what_the_grammar_allows_the_parser_reads_as_valid_calls(
     (end,) = words.eos
     closing = [token(words, sign) for sign in ('"', "}", "]", ")")]
     written = b""
-    for step in range(4000):
+    for step in range(1500):
         options = allowed(words, matcher.mask())
         if matcher.over or (end in options and step > 60):
             break
@@ -188,7 +188,84 @@ def test_what_the_grammar_allows_the_parser_reads_as_valid_calls(
         jsonschema.validate(json.loads(pieces[number]), dict(schema))
 
 
-STEPS = {b">": (b"\n",), b"\n": (b"<",), b"e": (b"\n", b"<")}
+STEPS = {
+    b">": (b"\n",),
+    b"\n": (b"<",),
+    b"e": (b"\n", b"<"),
+    b"<": (b"/",),
+    b"/": ("｜DSML｜".encode(),),
+}
+SECTIONED = [dialect for dialect in dialects() if dialect.section]
+
+
+@pytest.mark.parametrize("dialect", SECTIONED, ids=lambda d: d.name)
+def test_a_later_call_of_a_section_needs_no_opening_of_its_own(
+    dialect: Dialect, words: Vocabulary
+) -> None:
+    choice = ToolChoice("tool", "Edit", True)
+    own = answer_grammar(dialect, TOOLS, choice, None, words.terminal, inside=True)
+    assert own is not None and own.key != grammar(dialect, words, choice).key
+    matcher = words.compile(own.lark)
+    whole = dialect.render("Edit", {"file_path": "a.py", "count": 3})
+    assert whole.startswith(dialect.section)
+    later = whole.removeprefix(dialect.section)
+    held = matcher.fresh()
+    assert held.takes(words.marker(later)) and held.accepts
+    assert not matcher.fresh().takes(words.marker(whole))
+    parser = dialect.parser(TOOLS, None)
+    assert parser.feed(dialect.section) == []
+    segments = [*parser.feed(later), *parser.finish()]
+    assert segments[0] == CallOpen("Edit")
+    assert isinstance(segments[-1], CallClose) and segments[-1].raw == whole
+    pieces = "".join(piece.json for piece in segments if isinstance(piece, CallPiece))
+    assert json.loads(pieces) == {"file_path": "a.py", "count": 3}
+
+
+def test_whoever_writes_calls_in_sections_says_how_they_open() -> None:
+    words = vocabulary()
+    for dialect in dialects():
+        found = answer_grammar(dialect, TOOLS, ToolChoice("any"), None, words.terminal)
+        assert found is not None
+        sectioned = any(line.startswith("later:") for line in found.lark.splitlines())
+        # Without a marker, calls stand at the start of an answer, where no other call was.
+        assert sectioned is bool(dialect.section) or not dialect.start
+
+
+DSML = [dialect for dialect in dialects() if dialect.name in ("deepseek_v32", "deepseek_v4")]
+
+
+@pytest.mark.parametrize("dialect", DSML, ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    ("kind", "value", "allowed"),
+    [
+        ("true", "3", True),
+        ("false", "3", True),
+        ("false", "x", False),
+        ("true", "</b>\n</｜DSML parameter>\n<", True),
+    ],
+)
+def test_a_tag_that_says_string_holds_its_value_to_that(
+    dialect: Dialect, words: Vocabulary, kind: str, value: str, allowed: bool
+) -> None:
+    both: dict[str, Any] = {
+        "type": "object",
+        "properties": {"x": {"type": ["string", "integer"]}},
+        "required": ["x"],
+        "additionalProperties": False,
+    }
+    tools = [ToolDefinition("Both", "", both)]
+    found = answer_grammar(dialect, tools, ToolChoice("any"), None, words.terminal)
+    assert found is not None
+    text = dialect.render("Both", {"x": "VALUE"})
+    text = text.replace('string="true"', f'string="{kind}"')
+    text = text.replace("VALUE", value)
+    held = words.compile(found.lark).fresh()
+    assert (held.takes(words.marker(text)) and held.accepts) is allowed
+    if allowed:
+        parser = dialect.parser(tools, None)
+        segments = [*parser.feed(text), *parser.finish()]
+        pieces = "".join(piece.json for piece in segments if isinstance(piece, CallPiece))
+        assert json.loads(pieces) == {"x": value if kind == "true" else 3}
 
 
 @pytest.mark.parametrize("dialect", dialects(), ids=lambda d: d.name)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyclaude.grammar import compiler
-from anyclaude.grammar.patterns import without_assertions
+from anyclaude.grammar.matcher import ArgumentMatcher
+from anyclaude.grammar.patterns import conjunction, without_assertions
 from anyclaude.grammar.schema import Loss, for_grammar
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -44,7 +45,6 @@ def test_every_tool_compiles_and_loses_no_more_than_the_compiler_refuses(
     assert not compiler.problem(dict(for_grammar(tool["input_schema"], closed=True).schema))
     expected = {
         "unique_items": {"uniqueItems"},
-        "lookahead": {"pattern"},
         "if_then": {"if", "then"},
         "not_keyword": {"not"},
     }
@@ -98,8 +98,37 @@ def test_a_pattern_loses_its_look_around_and_nothing_else(pattern: str, kept: st
     assert without_assertions(pattern) == kept
 
 
+@pytest.mark.parametrize(
+    ("pattern", "parts"),
+    [
+        ("^(?=.*[0-9]).{4,12}$", ("^(?:.*[0-9])", "^.{4,12}$")),
+        (r"^(?=.*[A-Z])(?=.*\d)\w{6,}$", ("^(?:.*[A-Z])", r"^(?:.*\d)", r"^\w{6,}$")),
+        ("^(?=a|b)(x|y)", ("^(?:a|b)", "^(x|y)")),
+        ("^(?=a)x|y", ()),
+        ("^(?=a)?x", ()),
+        ("^(?!a)x", ()),
+        ("(?=a)x", ()),
+        ("^(?=a", ()),
+    ],
+)
+def test_leading_look_ahead_is_a_pattern_of_its_own(pattern: str, parts: tuple[str, ...]) -> None:
+    assert conjunction(pattern) == parts
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [("abc1", True), ("1234", True), ("abcd", False), ("ab1", False), ("1" * 13, False)],
+)
+def test_a_look_ahead_is_kept_to(value: str, fits: bool) -> None:
+    schema = of(a={"type": "string", "pattern": "^(?=.*[0-9]).{4,12}$", "allOf": [{}]})
+    assert not lost(schema)
+    matcher = ArgumentMatcher(schema)
+    text = json.dumps({"a": value})
+    assert (matcher.accept(text) == len(text) and matcher.complete) is fits
+
+
 def test_a_pattern_is_kept_as_far_as_it_can_be() -> None:
-    own = for_grammar(of(a={"type": "string", "pattern": "^(?=.*[0-9]).{4,12}$"}))
+    own = for_grammar(of(a={"type": "string", "pattern": "^(?!.*[0-9]).{4,12}$"}))
     assert own.schema["properties"] == {"a": {"type": "string", "pattern": "^.{4,12}$"}}
     assert [loss.keyword for loss in own.losses] == ["pattern"]
 

@@ -1,4 +1,3 @@
-# ruff: noqa: ASYNC240 (the files looked at here are small and local)
 """The file: private, recoverable, locked to one process, and whole after a kill."""
 
 from __future__ import annotations

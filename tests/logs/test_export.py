@@ -1,20 +1,22 @@
-# ruff: noqa: ASYNC240 (the files looked at here are small and local)
 from __future__ import annotations
 
 import asyncio
 import json
 import stat
-from datetime import datetime
+import threading
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from anyclaude.errors import InvalidRequest, UsageError
+from anyclaude.logs import export
 from anyclaude.logs.export import Format, export_rows
 from anyclaude.logs.file import export_file, query_file
 from anyclaude.logs.log import RequestLog
-from anyclaude.records import SqlResult, ToolIssue
+from anyclaude.records import ExportFormat, SqlResult, ToolIssue
 from tests.logs.clock import START, call, record
 from tests.logs.conftest import OpenLog
 
@@ -136,3 +138,140 @@ def test_a_file_that_is_not_there_or_not_a_log_is_named(path: Path) -> None:
         con.execute("CREATE TABLE other (a INT)")
     with pytest.raises(UsageError, match="can't be read"):
         export_file(path, path.with_name("out"), "jsonl")
+
+
+# ------------------------------------------------------------------------- of any query
+
+_VALUES = """
+    SELECT i AS n, CASE WHEN i = 1 THEN 'a "b", c' END AS text, 1.5::DECIMAL(5, 2) AS price,
+           TIMESTAMP '2026-01-02 03:04:05' AS at, DATE '2026-01-02' AS day, [i, 2] AS list,
+           {'a': 'x'} AS pair, INTERVAL 90 SECOND AS span, '2026-01-02T03:04:05' AS like_a_time,
+           now() > TIMESTAMP '2000-01-01' AS yes, NULL AS nothing, 'b'::ENUM('a', 'b') AS kind
+    FROM range(1, 3) t(i)
+"""
+
+
+async def test_a_query_goes_to_csv(log: RequestLog, tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    assert await log.export_query(_VALUES, target, "csv") == 2
+    assert target.read_text().splitlines() == [
+        "n,text,price,at,day,list,pair,span,like_a_time,yes,nothing,kind",
+        '1,"a ""b"", c",1.50,2026-01-02 03:04:05,2026-01-02,"[1, 2]","{""a"": ""x""}",90.0,'
+        "2026-01-02T03:04:05,true,,b",
+        '2,,1.50,2026-01-02 03:04:05,2026-01-02,"[2, 2]","{""a"": ""x""}",90.0,'
+        "2026-01-02T03:04:05,true,,b",
+    ]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+async def test_a_query_goes_to_json(log: RequestLog, tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    assert await log.export_query(_VALUES, target, "json") == 2
+    first, second = json.loads(target.read_text())
+    assert (first["text"], first["list"], first["pair"]) == ('a "b", c', [1, 2], {"a": "x"})
+    assert (second["n"], second["text"], second["nothing"]) == (2, None, None)
+    assert await log.export_query("SELECT 1 AS a WHERE false", target, "json", replace=True) == 0
+    assert json.loads(target.read_text()) == []
+
+
+async def test_a_query_goes_to_parquet_with_its_types(log: RequestLog, tmp_path: Path) -> None:
+    target = tmp_path / "out.parquet"
+    assert await log.export_query(_VALUES, target, "parquet") == 2
+    rows = duckdb.read_parquet(str(target))
+    assert dict(zip(rows.columns, map(str, rows.types), strict=True)) == {
+        "n": "BIGINT", "text": "VARCHAR", "price": "DECIMAL(5,2)", "at": "TIMESTAMP",
+        "day": "DATE", "list": "BIGINT[]", "pair": "STRUCT(a VARCHAR)", "span": "DOUBLE",
+        "like_a_time": "VARCHAR", "yes": "BOOLEAN", "nothing": "INTEGER", "kind": "VARCHAR",
+    }  # fmt: skip
+    assert rows.fetchall()[1] == (
+        2, None, Decimal("1.50"), datetime(2026, 1, 2, 3, 4, 5), date(2026, 1, 2), [2, 2],
+        {"a": "x"}, 90.0, "2026-01-02T03:04:05", True, None, "b",
+    )  # fmt: skip
+
+
+async def test_types_that_json_cannot_carry_become_what_their_values_suggest(
+    log: RequestLog, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.parquet"
+    sql = "SELECT union_value(num := 2) AS either, 1 AS n"
+    assert await log.export_query(sql, target, "parquet") == 1
+    assert duckdb.read_parquet(str(target)).select("n").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "parquet"])
+async def test_nothing_is_replaced_unless_asked(
+    log: RequestLog, tmp_path: Path, format: ExportFormat
+) -> None:
+    target = tmp_path / "out"
+    target.write_text("mine")
+    with pytest.raises(UsageError, match="out is there already"):
+        await log.export_query("SELECT 1 AS a", target, format)
+    assert target.read_text() == "mine"
+    assert await log.export_query("SELECT 1 AS a", target, format, replace=True) == 1
+    assert target.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "parquet"])
+async def test_a_query_that_fails_leaves_nothing(
+    log: RequestLog, tmp_path: Path, format: ExportFormat
+) -> None:
+    for sql, words in (
+        ("DELETE FROM requests", "DELETE is refused"),
+        ("SELECT CAST(i AS VARCHAR)::DATE FROM range(3) t(i)", "Could not convert|date"),
+        ("WITH n AS (INSERT INTO messages VALUES ('h', '', '') RETURNING 1) FROM n", "read-only"),
+    ):
+        with pytest.raises(InvalidRequest, match=words):
+            await log.export_query(sql, tmp_path / "out", format)
+    with pytest.raises(UsageError, match="No such file or directory; name a file"):
+        await log.export_query("SELECT 1", tmp_path / "missing" / "out", format)
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == []
+
+
+@pytest.mark.parametrize("format", ["json", "parquet"])
+async def test_columns_of_one_name_fit_csv_only(
+    log: RequestLog, tmp_path: Path, format: ExportFormat
+) -> None:
+    with pytest.raises(UsageError, match="two columns are named 'A'"):
+        await log.export_query('SELECT 1 AS a, 2 AS "A"', tmp_path / "out", format)
+    assert await log.export_query('SELECT 1 AS a, 2 AS "A"', tmp_path / "out", "csv") == 1
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "parquet"])
+async def test_an_export_without_end_is_stopped_and_leaves_nothing(
+    log: RequestLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: ExportFormat
+) -> None:
+    begun = threading.Event()
+    real = export._fetched
+
+    def fetched(*given: object) -> object:
+        for row in real(*given):  # type: ignore[arg-type]
+            begun.set()
+            yield row
+
+    monkeypatch.setattr(export, "_fetched", fetched)
+    sql = "SELECT * FROM range(1_000_000_000_000)"
+    task = asyncio.create_task(log.export_query(sql, tmp_path / "out", format))
+    await asyncio.to_thread(begun.wait, 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name != "data"] == []
+
+
+async def test_the_writing_of_parquet_can_be_stopped(
+    log: RequestLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+    endless = "SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b"
+
+    def typed(*_: object) -> list[str]:
+        begun.set()
+        return [endless]
+
+    monkeypatch.setattr(export, "_typed", typed)
+    task = asyncio.create_task(log.export_query("SELECT 1", tmp_path / "out", "parquet"))
+    await asyncio.to_thread(begun.wait, 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await log.query("SELECT 1", 1)).rows == ((1,),)

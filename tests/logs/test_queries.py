@@ -146,6 +146,32 @@ async def test_a_result_too_big_for_memory_is_cut(
     assert 100 <= len(result.rows) < 1000
 
 
+async def test_long_values_are_cut_and_say_so(log: RequestLog) -> None:
+    sql = """SELECT repeat('x', 30) AS text, 'short' AS same, 7 AS number, NULL AS nothing,
+        repeat('z', 9)::BLOB AS bytes, range(20) AS list, [1] AS small"""
+    assert (await log.query(sql, 1, 10)).rows == (
+        (
+            "xxxxxxxxxx… and 20 more characters",
+            "short",
+            7,
+            None,
+            "7a7a7a7a7a… and 4 more bytes",
+            "[0, 1, 2, … and 60 more characters",
+            [1],
+        ),
+    )
+    with pytest.raises(InvalidRequest, match="longest: must be at least 1"):
+        await log.query(sql, 1, 0)
+
+
+async def test_cut_values_do_not_count_against_the_size_of_a_result(
+    log: RequestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_RESULT_SIZE", 100_000)
+    result = await log.query("SELECT repeat('x', 10_000) FROM range(500)", 500, 10)
+    assert (len(result.rows), result.truncated) == (500, False)
+
+
 async def test_rows_come_before_an_endless_query_ends(log: RequestLog) -> None:
     result = await log.query("SELECT * FROM range(1_000_000_000_000)", 3)
     assert result.rows == ((0,), (1,), (2,))

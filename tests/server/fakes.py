@@ -10,11 +10,26 @@ from pathlib import Path
 
 from anyclaude.backend import Admission
 from anyclaude.config.settings import ServerSettings, Settings
-from anyclaude.control import BackendInfo, Flushed, ModelInfo, Stats
-from anyclaude.errors import ApiError, InvalidRequest, NotFound
+from anyclaude.control import (
+    BackendInfo,
+    Flushed,
+    ModelInfo,
+    PrefixNode,
+    PrefixTreePicture,
+    Stats,
+    Switch,
+)
+from anyclaude.errors import ApiError, Conflict, InvalidRequest, NotFound
 from anyclaude.events import Bus, EngineState, TierStats, Vitals
 from anyclaude.pipeline import Arrival
-from anyclaude.records import RequestDetail, RequestRecord, SqlResult
+from anyclaude.records import (
+    ExportFormat,
+    RequestDetail,
+    RequestRecord,
+    SqlResult,
+    ToolCallRecord,
+    ToolIssue,
+)
 from anyclaude.server.app import create_app
 from anyclaude.server.limits import Limits
 from anyclaude.server.listen import Listener
@@ -25,6 +40,16 @@ USAGE = Usage(input_tokens=10, cache_read_tokens=20, cache_creation_tokens=5)
 DONE = Usage(10, 20, 5, 7)
 ADMISSION = Admission("mlx", "smol", USAGE, Tier.KV, PrefixMiss(PrefixBreak.HISTORY_CHANGED))
 TOKEN = "admin-token"
+TREE = PrefixTreePicture(
+    "smol",
+    (
+        PrefixNode(0, None, 0, 900, 4096, True, True, 1, ("s1", "s2"), 1.5, "<|im_start|>system"),
+        PrefixNode(1, 0, 900, 40, 0, True, False, 0, (), 1.25, "hello"),
+    ),
+    3,
+)
+CALL = ToolCallRecord("req_1", "t", "Bash", "failed", (ToolIssue("", "parse", "x"),), "{", "")
+SWITCH = Switch("billing_line", True, "Drops a line.", "Prompt")
 
 Step = StreamEvent | Callable[[], Awaitable[None]]
 Script = Callable[[Emitter, MessagesRequest], Sequence[Step]]
@@ -138,6 +163,7 @@ class FakeControl:
         self.bus = bus
         self.done: list[tuple[object, ...]] = []
         self.rows: SqlResult = SqlResult(("n",), ((1,),))
+        self.exported = b"n\n1\n"
         self.sql_gate: asyncio.Event | None = None
         self.sql_started = asyncio.Event()
         self.sql_cancelled = asyncio.Event()
@@ -186,7 +212,49 @@ class FakeControl:
     async def cancel(self, request_id: str) -> bool:
         return request_id == "req_1"
 
-    async def sql(self, query: str, limit: int = 10_000) -> SqlResult:
+    async def replay(self, request_id: str, model: str = "") -> str:
+        if request_id != "req_1":
+            raise NotFound(f"the body of {request_id} is not kept")
+        self.done.append(("replay", request_id, model))
+        return "req_2"
+
+    async def reparse(self, request_id: str) -> tuple[ToolCallRecord, ...]:
+        if request_id != "req_1":
+            raise NotFound(f"the body of {request_id} is not kept")
+        return (CALL,)
+
+    async def prefix_tree(self, limit: int = 400) -> PrefixTreePicture:
+        self.done.append(("tree", limit))
+        return TREE
+
+    async def pause(self, paused: bool) -> None:
+        self.done.append(("pause", paused))
+
+    async def pin(self, session_id: str, pinned: bool) -> None:
+        if session_id == "absent":
+            raise NotFound("the prefix tree holds nothing of a session 'absent'")
+        self.done.append(("pin", session_id, pinned))
+
+    async def switches(self) -> tuple[Switch, ...]:
+        return (SWITCH,)
+
+    async def set_switch(self, name: str, on: bool) -> None:
+        if name != SWITCH.name:
+            raise NotFound(f"there is no switch {name!r}")
+        self.done.append(("switch", name, on))
+
+    async def pull_model(self, name: str) -> None:
+        if name == "org/second":
+            raise Conflict("org/first is being downloaded")
+        self.done.append(("pull", name))
+
+    async def export_sql(
+        self, query: str, path: Path, format: ExportFormat, replace: bool = False
+    ) -> int:
+        await self.sql(query, 1)
+        return await asyncio.to_thread(path.write_bytes, self.exported)
+
+    async def sql(self, query: str, limit: int = 10_000, longest: int | None = None) -> SqlResult:
         self.done.append(("sql", query, limit))
         self.sql_started.set()
         if self.sql_gate is not None:
@@ -228,6 +296,7 @@ async def serving(
     pipeline: FakePipeline | None = None,
     *,
     api_key: str = "",
+    admin_key: str = "",
     max_body_mb: int = 1,
     limits: Limits | None = None,
     phase: EngineState | None = None,
@@ -237,7 +306,7 @@ async def serving(
     bus.publish(phase or EngineState("ready", "smol", context_limit=8192))
     control = FakeControl(bus)
     limits = limits or Limits()
-    server = ServerSettings(port=0, api_key=api_key, max_body_mb=max_body_mb)
+    server = ServerSettings(port=0, api_key=api_key, admin_key=admin_key, max_body_mb=max_body_mb)
 
     async def metrics() -> str:
         return "anyclaude_requests_total 1\n"

@@ -7,10 +7,13 @@ import datetime
 import decimal
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import httpx
 import pytest
 
+from anyclaude.cli.client import AdminClient
+from anyclaude.errors import Conflict, NotFound, PermissionDenied
 from anyclaude.events import (
     EngineState,
     OutputDelta,
@@ -21,7 +24,7 @@ from anyclaude.events import (
 )
 from anyclaude.records import RequestRecord, SqlResult, ToolCallRecord, ToolIssue
 from tests.server.conftest import BODY
-from tests.server.fakes import TOKEN, Running, serving
+from tests.server.fakes import CALL, SWITCH, TOKEN, TREE, Running, serving
 from tests.server.raw import wire
 
 AUTH = {"authorization": f"Bearer {TOKEN}"}
@@ -80,9 +83,27 @@ async def test_every_action_reaches_control(admin: httpx.AsyncClient, server: Ru
         ("DELETE", "/cache?tier=fast", {}, 400, "tier: unknown tier 'fast'"),
         ("POST", "/sql", {"json": {"query": 5}}, 400, "query: Input should be a valid string"),
         ("POST", "/sql", {"json": {"query": "x", "limit": 0}}, 400, "limit: Input should be"),
-        ("GET", "/requests?limit=many", {}, 400, "limit is an integer"),
+        ("GET", "/requests?limit=many", {}, 400, "limit: Input should be a valid integer"),
         ("GET", "/requests?limit=0", {}, 400, "limit: Input should be from 1"),
-        ("GET", "/requests?before=noon", {}, 400, "limit is an integer, before a Unix time"),
+        ("GET", "/requests?before=noon", {}, 400, "before: Input should be a Unix time"),
+        ("GET", "/cache/tree?limit=0", {}, 400, "limit: Input should be from 1"),
+        ("PUT", "/cache/pins", {"json": {"session_id": "s"}}, 400, "pinned: Field required"),
+        ("PUT", "/cache/pins", {"json": {"session_id": "", "pinned": True}}, 400, "session_id: "),
+        (
+            "PUT",
+            "/cache/pins",
+            {"json": {"session_id": "absent", "pinned": True}},
+            404,
+            "the prefix tree holds nothing of a session 'absent'",
+        ),
+        ("PUT", "/admission", {"json": {"paused": "yes"}}, 400, "paused: Input should be a valid"),
+        ("PUT", "/switches", {"json": {"name": "x", "on": True}}, 404, "there is no switch 'x'"),
+        ("PUT", "/switches", {"json": {"name": "x", "on": 1}}, 400, "on: Input should be a valid"),
+        ("POST", "/models", {"json": {"name": "org/second"}}, 409, "org/first is being downloaded"),
+        ("POST", "/models", {"json": {}}, 400, "name: Field required"),
+        ("POST", "/requests/req_9/replay", {}, 404, "the body of req_9 is not kept"),
+        ("POST", "/requests/req_1/replay", {"json": {"model": 3}}, 400, "model: Input should be"),
+        ("POST", "/requests/req_9/reparse", {}, 404, "the body of req_9 is not kept"),
         ("POST", "/stats", {}, 405, "this path takes GET"),
         ("GET", "/nothing", {}, 404, "no such path"),
     ],
@@ -98,6 +119,42 @@ async def test_mistakes_are_named(
     response = await admin.request(method, path, **options)  # type: ignore[arg-type]
     assert response.status_code == status
     assert response.json()["error"]["message"].startswith(message)
+
+
+async def test_the_client_gets_what_control_says(server: Running) -> None:
+    async with AdminClient.at(server.url, TOKEN) as client:
+        assert await client.prefix_tree(7) == TREE
+        assert await client.switches() == (SWITCH,)
+        assert await client.reparse("req_1") == (CALL,)
+        assert await client.replay("req_1") == "req_2"
+        assert await client.replay("req_1", "other") == "req_2"
+        await client.pause(True)
+        await client.pin("a/b c", False)
+        await client.set_switch("billing_line", False)
+        await client.pull_model("org/name")
+        with pytest.raises(Conflict, match="org/first is being downloaded"):
+            await client.pull_model("org/second")
+        with pytest.raises(NotFound, match="req_9 is not kept"):
+            await client.replay("req_9")
+    assert server.control.done == [
+        ("tree", 7),
+        ("replay", "req_1", ""),
+        ("replay", "req_1", "other"),
+        ("pause", True),
+        ("pin", "a/b c", False),
+        ("switch", "billing_line", False),
+        ("pull", "org/name"),
+    ]
+
+
+async def test_what_is_only_begun_is_accepted(admin: httpx.AsyncClient, server: Running) -> None:
+    replayed = await admin.post("/requests/req_1/replay")
+    assert (replayed.status_code, replayed.json()) == (202, {"id": "req_2"})
+    pulled = await admin.post("/models", json={"name": "org/name"})
+    assert (pulled.status_code, pulled.json()) == (202, {"name": "org/name"})
+    assert (await admin.get("/admission")).json() == {"paused": False}
+    await admin.get("/cache/tree")
+    assert server.control.done[-1] == ("tree", 400)
 
 
 async def test_sql_values_become_json(admin: httpx.AsyncClient, server: Running) -> None:
@@ -181,6 +238,56 @@ async def test_who_may_steer(server: Running, headers: dict[str, str], status: i
     assert unknown.status_code == (404 if status == 200 else 403)
     if status == 403:
         assert response.json()["error"]["type"] == "permission_error"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"authorization": "Bearer wrong"}, 403),
+        ({"authorization": "Bearer client-key"}, 403),
+        ({"x-api-key": "admin-kéy"}, 403),
+        ({"authorization": "Bearer admin-kéy"}, 200),
+        (AUTH, 200),
+        ({"authorization": "Bearer admin-kéy", "host": "evil.example"}, 403),
+        ({"authorization": "Bearer admin-kéy", "origin": "https://evil.example"}, 403),
+    ],
+)
+async def test_an_admin_key_steers_too(headers: dict[str, str], status: int) -> None:
+    raw = {name: value.encode() for name, value in headers.items()}
+    async with (
+        serving(api_key="client-key", admin_key="admin-kéy") as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        steered = await client.put("/anyclaude/admission", json={"paused": True}, headers=raw)
+        assert steered.status_code == status
+        assert server.control.done == ([("pause", True)] if status == 200 else [])
+        if status == 403:
+            assert "kéy" not in steered.text
+
+
+async def test_an_admin_key_is_an_api_key_too() -> None:
+    async with (
+        serving(api_key="client-key", admin_key="admin-key") as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        for key, status in (("admin-key", 200), ("client-key", 200), ("other", 401)):
+            headers = {"authorization": f"Bearer {key}"}
+            assert (await client.get("/health", headers=headers)).status_code == status
+
+
+async def test_events_come_with_an_admin_key_and_not_without() -> None:
+    async with serving(admin_key="admin-kéy") as server:
+        async with AdminClient.at(server.url, "guess") as stranger:
+            with pytest.raises(PermissionDenied, match=r"server\.admin_key"):
+                await anext(stranger.events())
+        async with (
+            AdminClient.at(server.url, "admin-kéy") as client,
+            aclosing(client.events()) as events,
+        ):
+            assert await anext(events) == server.bus.engine_state
+            await client.pause(True)
+        assert server.control.done == [("pause", True)]
 
 
 @pytest.mark.parametrize(

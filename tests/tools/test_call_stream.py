@@ -92,13 +92,9 @@ def end(outputs: Sequence[Output]) -> End:
 
 async def test_arguments_leave_as_they_are_written() -> None:
     early, late = await written(stream(), "Read", ['{"path"', ': "a', '.py"}'])
-    assert early == [
-        Begin("toolu_1", "Read"),
-        Json('{"path"'),
-        Json(': "a'),
-        Json('.py"}'),
-    ]
-    assert len(late) == 1
+    assert early == [Begin("toolu_1", "Read"), Json('{"path": "a'), Json(".py")]
+    assert late[0] == Json('"}')
+    assert len(late) == 2
     use, record = end(late).use, end(late).record
     assert (use.id, use.name, use.input) == ("toolu_1", "Read", {"path": "a.py"})
     assert (record.verdict, record.repaired, record.issues) == ("valid", False, ())
@@ -118,10 +114,10 @@ async def test_without_a_matcher_that_knows_all_nothing_leaves_before_the_end(
 async def test_what_a_matcher_doubts_waits_and_is_sent_if_it_is_right_after_all() -> None:
     pieces = ['{"limit": 3, ', '"path": "a.py"}']
     early, late = await written(stream(lambda _: Until(' "path"')), "Read", pieces)
-    assert sent(early) == '{"limit": 3, '
-    assert sent(late) == '"path": "a.py"}'
+    assert sent(early) == '{"limit": 3'
+    assert sent(late) == ', "path": "a.py"}'
     early, late = await written(stream(lambda _: Until("3")), "Read", pieces)
-    assert sent(early) == '{"limit": '
+    assert sent(early) == ""
     assert sent(early + late) == "".join(pieces)
 
 
@@ -138,16 +134,85 @@ async def test_a_call_not_yet_begun_is_repaired() -> None:
 
 async def test_a_repair_that_only_adds_to_the_bytes_sent_is_made() -> None:
     early, late = await written(stream(), "Read", ['{"path": "a.py"'])
-    assert sent(early) == '{"path": "a.py"'
-    assert sent(late) == "}"
+    assert sent(early) == '{"path": "a.py'
+    assert sent(late) == '"}'
     assert end(late).record.verdict == "repaired"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        (['{"path": "a.py"', ",", "}"], {"path": "a.py"}),
+        (['{"path": "a.py",', ' "limit": 3,', " }"], {"path": "a.py", "limit": 3}),
+        (['{"path": "a.py", "limit": ', "null}"], {"path": "a.py"}),
+        (['{"path": "a.py", "limit": ', '"3"}'], {"path": "a.py", "limit": 3}),
+    ],
+)
+async def test_what_a_repair_takes_away_was_never_sent(
+    pieces: list[str], whole: dict[str, object]
+) -> None:
+    spoilers = {"}": "}", " }": " }", "null}": "null", '"3"}': '"3'}
+    calls = stream(lambda _: Until(spoilers[pieces[-1]]), regenerate=False)
+    early, late = await written(calls, "Read", pieces)
+    assert early
+    assert json.loads(sent(early + late)) == whole == end(late).use.input
+    assert end(late).record.verdict == "repaired"
+
+
+async def test_a_quote_that_was_not_the_end_can_still_be_escaped() -> None:
+    calls = stream(lambda _: Until("hi"))
+    early, late = await written(calls, "Read", ['{"path": "say ', '"hi" to all', '"}'])
+    assert sent(early) == '{"path": "say'
+    assert json.loads(sent(early + late)) == {"path": 'say "hi" to all'}
+    assert end(late).record.verdict == "repaired"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"path": "a.py}', "a.py"),
+        ('{"path": "a.py\n}\n', "a.py"),
+        ('{"path": "*.{a,b}}', "*.{a,b}"),
+        ('{"path": "a.py"} and so on', "a.py"),
+    ],
+)
+async def test_what_has_only_a_doubtful_end_is_ended_when_nobody_writes_it_anew(
+    text: str, path: str
+) -> None:
+    calls = stream(lambda _: Until(" and"))
+    early, late = await written(calls, "Read", [text])
+    assert isinstance(late[0], Again)
+    late = await calls.give_up()
+    assert json.loads(sent(early + late)) == {"path": path}
+    record = end(late).record
+    assert (record.verdict, [repair.stage for repair in record.repairs]) == ("repaired", ["syntax"])
+    assert [issue.rule for issue in record.issues] == ["parse"]
+    calls = stream(lambda _: None, regenerate=False)
+    _, late = await written(calls, "Read", [text])
+    assert isinstance(late[0], Shown), "nothing was sent, so nothing has to be made up"
+
+
+async def test_an_end_that_leaves_out_what_is_needed_is_none() -> None:
+    early, late = await written(stream(regenerate=False), "Read", ['{"limit": 3, "path": {"a}'])
+    assert sent(early + late) == '{"limit": 3, "path": {'
+    assert end(late).unfinished
+    assert end(late).record.verdict == "unparsed"
+
+
+async def test_why_a_call_was_not_written_anew_is_told_with_it() -> None:
+    calls = stream(lambda _: None)
+    await written(calls, "Read", ["{}"])
+    late = await calls.give_up("there is no room; the answer ends here")
+    issues = end(late).record.issues
+    assert [issue.rule for issue in issues] == ["required", "regenerate"]
+    assert issues[-1].text == "there is no room; the answer ends here"
 
 
 async def test_a_repair_of_bytes_sent_is_written_anew_from_there() -> None:
     calls = stream(lambda _: Until('"x'))
     pieces = ['{"path": "a.py", "limit": ', '"x"}']
     early, late = await written(calls, "Read", pieces)
-    kept = '{"path": "a.py", "limit": '
+    kept = '{"path": "a.py'
     assert sent(early) == kept
     assert late == [
         Again(
@@ -157,8 +222,9 @@ async def test_a_repair_of_bytes_sent_is_written_anew_from_there() -> None:
         )
     ]
     # The model's text goes on after the bytes that stay, which come once more.
-    again, rest = await written(calls, "Read", [kept, "7", "}"])
-    assert again == [Json("7"), Json("}")]
+    again, rest = await written(calls, "Read", [kept, '", "limit": ', "7", "}"])
+    assert again == [Json('", "limit": 7')]
+    assert rest[0] == Json("}")
     record = end(rest).record
     assert end(rest).use.id == "toolu_1"
     assert record.verdict == "regenerated"
@@ -194,9 +260,9 @@ async def test_giving_up_delivers_what_there_was() -> None:
     calls = stream(lambda _: None)
     _, late = await written(calls, "Read", ["{}"])
     assert isinstance(late[0], Again)
-    late = calls.give_up()
+    late = await calls.give_up()
     assert (sent(late), end(late).record.verdict) == ("{}", "failed")
-    assert calls.give_up() == []
+    assert await calls.give_up() == []
 
 
 async def test_a_call_cut_off_is_never_made_whole_for_the_client() -> None:

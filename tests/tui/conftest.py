@@ -9,16 +9,20 @@ os.environ["TEXTUAL_ANIMATIONS"] = "none"
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from textual.app import App
 from textual.pilot import Pilot
 
 from anyclaude.config.settings import UiSettings
 from tests.tui.fake_source import Clock, FakeLaunch, FakeSource
-from tui.app import Console, Surroundings
-from tui.themes import load_themes, theme_folder
+from tui.app import Console
+from tui.desk import Surroundings
+from tui.launch import Offer
+from tui.themes import Themes, load_themes, theme_folder
 
 
 class SvgExtension(SingleFileSnapshotExtension):
@@ -42,6 +46,27 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.fixture(autouse=True)
+def pressed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The ids of the bindings that keys were found to stand for, and whose action ran."""
+    ids: set[str] = set()
+
+    async def check(app: App[None], key: str, priority: bool = False) -> bool:
+        # As in Textual, with a note of what ran.
+        chain = app.screen._binding_chain[::-1] if priority else app.screen._modal_binding_chain
+        for namespace, bindings in chain:
+            for binding in bindings.key_to_bindings.get(key, ()):
+                if binding.priority == priority:
+                    ids.add(binding.id or "")
+                    if await app.run_action(binding.action, namespace):
+                        return True
+                    ids.discard(binding.id or "")
+        return False
+
+    monkeypatch.setattr(App, "_check_bindings", check)
+    return ids
+
+
 class Stage:
     """A console on the fakes, and the hands that drive it."""
 
@@ -62,6 +87,8 @@ class Stage:
         self.app.tick()
         await self.app.workers.wait_for_complete()
         self.app.tick()
+        await self.pilot.pause()
+        # What changed may have been laid out only now.
         await self.pilot.pause()
 
     async def send(self, *events: object) -> None:
@@ -95,10 +122,14 @@ def console() -> Opener:
         *,
         ui: UiSettings | None = None,
         failure: Exception | None = None,
+        offers: tuple[Offer, ...] = (),
         source: FakeSource | None = None,
+        themes: Themes | None = None,
+        toasts: bool = False,
+        data_dir: Path | None = None,
     ) -> AsyncIterator[Stage]:
         source = source or FakeSource()
-        launch = FakeLaunch(source, failure)
+        launch = FakeLaunch(source, failure, offers)
         clock, copied = Clock(), []
 
         async def copy(text: str) -> bool:
@@ -108,10 +139,10 @@ def console() -> Opener:
         app = Console(
             launch,
             ui or UiSettings(),
-            load_themes([theme_folder()]),
-            Surroundings(now=clock, tick_s=None, copy=copy),
+            themes or load_themes([theme_folder()]),
+            Surroundings(now=clock, tick_s=None, copy=copy, data_dir=data_dir),
         )
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=toasts) as pilot:
             stage = Stage(app, pilot, source, launch, clock, copied)
             await stage.settle()
             yield stage

@@ -5,8 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
-from anyclaude.control import BackendInfo, Control, Flushed, ModelInfo, Stats
+from anyclaude.control import (
+    BackendInfo,
+    Control,
+    Flushed,
+    ModelInfo,
+    PrefixTreePicture,
+    Stats,
+    Switch,
+)
 from anyclaude.errors import NotFound
 from anyclaude.events import (
     Bus,
@@ -15,6 +25,7 @@ from anyclaude.events import (
     FirstToken,
     OutputDelta,
     PrefillProgress,
+    PullState,
     RequestAdmitted,
     RequestFinished,
     RequestReceived,
@@ -25,6 +36,7 @@ from anyclaude.events import (
     Vitals,
 )
 from anyclaude.records import (
+    ExportFormat,
     Repair,
     RequestDetail,
     RequestRecord,
@@ -33,6 +45,7 @@ from anyclaude.records import (
     ToolIssue,
 )
 from anyclaude.types import PrefixBreak, PrefixMiss
+from tui.launch import Failure, Offer, explain
 from tui.source import Source
 
 NOON = 1_760_011_200.0 + 9 * 60  # 2025-10-09 12:09:00 UTC
@@ -68,6 +81,16 @@ class Clock:
         self.at += seconds
 
 
+class Asked(Protocol):
+    """A log that answers queries, for the rooms that put them; a RequestLog is one."""
+
+    async def query(self, sql: str, limit: int, longest: int | None = None) -> SqlResult: ...
+
+    async def export_query(
+        self, sql: str, path: Path, format: ExportFormat, replace: bool = False
+    ) -> int: ...
+
+
 @dataclass
 class FakeControl:
     """Writes down what it is asked to do."""
@@ -79,7 +102,18 @@ class FakeControl:
     recorded: tuple[RequestRecord, ...] = ()
     heads: tuple[tuple[object, ...], ...] = ()
     failure: Exception | None = None
+    tree: PrefixTreePicture = PrefixTreePicture(MODEL, (), 0)
+    parsed: tuple[ToolCallRecord, ...] = ()
+    switched: tuple[Switch, ...] = (
+        Switch("cache_control", True, "Drop cache marks, which move every turn.", "Prompt"),
+        Switch("token_budget", True, "Drop counters that the client appends.", "Prompt"),
+        Switch("billing_line", False, "Drop the billing line.", "Prompt"),
+    )
     asked: list[str] = field(default_factory=list)
+    log: Asked | None = None
+    neighbours: tuple[tuple[object, ...], ...] = ()
+    sought: list[str] = field(default_factory=list)
+    served: tuple[BackendInfo, ...] = ()
 
     def _note(self, *call: str) -> None:
         self.calls.append(call)
@@ -110,7 +144,8 @@ class FakeControl:
         self._note("restart")
 
     async def backends(self) -> tuple[BackendInfo, ...]:
-        return ()
+        self._note("backends")
+        return self.served
 
     async def requests(
         self, limit: int = 200, before: float | None = None
@@ -126,7 +161,50 @@ class FakeControl:
         self._note("cancel", request_id)
         return True
 
-    async def sql(self, query: str, limit: int = 10_000) -> SqlResult:
+    async def prefix_tree(self, limit: int = 400) -> PrefixTreePicture:
+        self._note("prefix_tree", str(limit))
+        return self.tree
+
+    async def pause(self, paused: bool) -> None:
+        self._note("pause", str(paused))
+        self.bus.publish(vitals(paused=paused))
+
+    async def pin(self, session_id: str, pinned: bool) -> None:
+        self._note("pin", session_id, str(pinned))
+
+    async def replay(self, request_id: str, model: str = "") -> str:
+        self._note("replay", request_id, model)
+        return "req_0000000000000000b001"
+
+    async def reparse(self, request_id: str) -> tuple[ToolCallRecord, ...]:
+        self._note("reparse", request_id)
+        return self.parsed
+
+    async def switches(self) -> tuple[Switch, ...]:
+        return self.switched
+
+    async def set_switch(self, name: str, on: bool) -> None:
+        self._note("set_switch", name, str(on))
+        self.switched = tuple(replace(s, on=on) if s.name == name else s for s in self.switched)
+
+    async def pull_model(self, name: str) -> None:
+        self._note("pull", name)
+        self.bus.publish(PullState(name, "downloading", 0, 0, f"asking Hugging Face for {name}"))
+
+    async def export_sql(
+        self, query: str, path: Path, format: ExportFormat, replace: bool = False
+    ) -> int:
+        self._note("export_sql", query, str(path), format, str(replace))
+        return await self.log.export_query(query, path, format, replace) if self.log else 0
+
+    async def sql(self, query: str, limit: int = 10_000, longest: int | None = None) -> SqlResult:
+        if self.log is not None and "FROM system_prompts LIMIT" not in query:
+            if self.failure is not None:
+                raise self.failure
+            return await self.log.query(query, limit, longest)
+        if query.startswith("SELECT id FROM requests"):
+            self.sought.append(query)
+            return SqlResult(("id",), self.neighbours)
         assert "FROM system_prompts" in query
         assert limit >= len(self.heads)
         self.asked.append(query)
@@ -173,9 +251,15 @@ class FakeSource:
 class FakeLaunch:
     """Starts at once, or fails with what it is given."""
 
-    def __init__(self, source: FakeSource, failure: Exception | None = None) -> None:
+    def __init__(
+        self,
+        source: FakeSource,
+        failure: Exception | None = None,
+        offers: tuple[Offer, ...] = (),
+    ) -> None:
         self.source = source
         self.failure = failure
+        self.offers = offers
         self.stops = 0
         self.hold: asyncio.Event | None = None
 
@@ -185,6 +269,9 @@ class FakeLaunch:
         found(self.source)
         if self.hold is not None:
             await self.hold.wait()
+
+    async def explain(self, error: Exception) -> Failure:
+        return Failure(explain(error), self.offers)
 
     async def stop(self) -> None:
         self.stops += 1
@@ -291,7 +378,11 @@ def received(
     suffix: str, at: float, *, model: str = "claude-sonnet-4-5-20250929", role: str = "main"
 ) -> list[Event]:
     request_id = f"req_0000000000000000{suffix}"
-    return [RequestReceived(request_id, at, "5f0c9a52-3d1e-4f6b", role, model, True, 18)]
+    return [
+        RequestReceived(
+            request_id, at, "5f0c9a52-3d1e-4f6b-9a57-c0ffee000001", role, model, True, 18
+        )
+    ]
 
 
 def admitted(

@@ -295,13 +295,13 @@ async def test_detail_is_fetched_and_its_absence_is_said(console: Opener) -> Non
         assert _has(stage, "no request req_0000000000000000a3f2")
 
 
-async def test_y_copies_what_the_tab_shows(console: Opener) -> None:
+async def test_y_twice_copies_what_the_tab_shows(console: Opener) -> None:
     async with console() as stage:
         stage.source.fake.details["req_0000000000000000a3f1"] = detail("a3f1")
         await stage.send(*session())
         await stage.press("g")
-        await stage.press("y", "right_square_bracket", "y", "left_square_bracket")
-        await stage.press("left_square_bracket", "y")
+        await stage.press("y", "y", "right_square_bracket", "y", "y")
+        await stage.press("left_square_bracket", "left_square_bracket", "y", "y")
         assert stage.copied[0] == "req_0000000000000000a3f1"
         assert stage.copied[1] == detail("a3f1").prompt
         assert stage.copied[2] == detail("a3f1").body
@@ -356,7 +356,7 @@ async def test_a_tool_error_opens_its_request(console: Opener) -> None:
         assert _has(stage, "(not delivered)")
         await stage.press("j")
         assert not _has(stage, "(not delivered)")
-        await stage.press("y")
+        await stage.press("y", "y")
         assert "<tool_call>" in stage.copied[0]
         await stage.press("enter")
         assert _at(stage) == "a3f3" and stage.app.main.inspector.tab == "Output"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -66,3 +67,23 @@ def test_markup_stays_text() -> None:
 def test_meter_fills() -> None:
     assert meter(0.5, 4) == (("━━", "run"), ("──", "muted"))
     assert meter(7.0, 2) == (("━━", "run"), ("", "muted"))
+
+
+@pytest.mark.parametrize("text", ["é", "ß€", "Привет", "“–…”", "─│╭"])
+def test_the_quick_way_and_the_slow_way_agree(text: str) -> None:
+    long = text * 40
+    for width in (1, 7, 20):
+        rows = wrap(line(long), width)
+        assert all(cell_len("".join(t for t, _ in row)) <= width for row in rows)
+        assert "".join(t for row in rows for t, _ in row) == long
+
+
+def test_a_row_never_begins_with_an_accent() -> None:
+    rows = wrap(line("abcd\u0301efgh\u0301" * 5), 4)
+    assert [row[0][0] for row in rows[:2]] == ["abcd\u0301", "efgh\u0301"]
+
+
+def test_a_megabyte_in_one_line_is_as_many_rows_as_it_takes() -> None:
+    for text in ("x" * 1_000_000, "漢" * 1_000_000, "e\u0301" * 500_000):
+        rows = wrap(line(text), 100)
+        assert len(rows) == -(-cell_len(text) // 100)

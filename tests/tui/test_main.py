@@ -13,12 +13,15 @@ import pytest
 from click.testing import CliRunner
 from textual.drivers.headless_driver import HeadlessDriver
 
+from anyclaude.cli.client import AdminClient
+from anyclaude.config.load import load_settings
 from anyclaude.config.settings import Settings, UiSettings
 from anyclaude.config.state import ServerState, write_state
 from anyclaude.errors import UsageError
 from tests.tui.fake_source import Clock, FakeLaunch, FakeSource, session
 from tui import __main__ as command
-from tui.app import Console, Surroundings
+from tui.app import Console
+from tui.desk import Surroundings
 from tui.launch import FailedLaunch, LocalLaunch, RemoteLaunch, explain
 from tui.logtap import LogTap
 from tui.themes import load_themes, theme_folder
@@ -95,10 +98,12 @@ def test_without_a_terminal_it_says_so() -> None:
 def test_flags_become_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYCLAUDE_DATA_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    launch, ui = command._prepare(None, {"server.port": 0, "ui.theme": "anyclaude-light"}, None)
+    launch, ui, _ = command._prepare(
+        None, {"server.port": 0, "ui.theme": "anyclaude-light"}, None, False
+    )
     assert isinstance(launch, LocalLaunch)
     assert ui.theme == "anyclaude-light"
-    launch, _ = command._prepare(None, {}, "http://127.0.0.1:1")
+    launch, _, _ = command._prepare(None, {}, "http://127.0.0.1:1", False)
     assert isinstance(launch, RemoteLaunch)
 
 
@@ -107,7 +112,7 @@ async def test_a_broken_config_is_a_failed_launch(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "anyclaude.toml").write_text("[server]\nport = 'many'\n")
-    launch, _ = command._prepare(None, {}, None)
+    launch, _, _ = command._prepare(None, {}, None, False)
     assert isinstance(launch, FailedLaunch)
     with pytest.raises(Exception, match=r"server\.port"):
         await launch.start(lambda source: None)
@@ -124,6 +129,19 @@ async def test_attaching_needs_a_token(tmp_path: Path) -> None:
     await client.aclose()
     with pytest.raises(UsageError, match=r"is at http://127\.0\.0\.1:9"):
         command._connect(settings, "http://127.0.0.1:10")
+
+
+async def test_attaching_elsewhere_takes_the_admin_key_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("SERVER_ADMIN_KEY", "mine"), ("DATA_DIR", str(tmp_path))):
+        monkeypatch.setenv(f"ANYCLAUDE_{name}", value)
+    settings = load_settings(env=os.environ, cwd=tmp_path)
+    client, _ = command._connect(settings, "http://192.0.2.1:8082")
+    assert isinstance(client, AdminClient)
+    assert client._http.headers["authorization"] == "Bearer mine"
+    await client.aclose()
 
 
 def test_a_start_that_failed_is_explained() -> None:

@@ -1,11 +1,13 @@
-"""What the inspector and the side panes say."""
+"""What the panes beside the list say, and the columns of the list."""
 
 from __future__ import annotations
 
+import pytest
+
 from anyclaude.events import EngineState, SystemEvent, TierStats, ToolCallSeen, ToolFailed
 from anyclaude.records import ToolCallRecord, ToolFailure
-from tests.tui.fake_source import LOADING, MISSING, NOON, READY, REPAIRED, detail, request, session
-from tui.calls import ROWS
+from tests.tui.fake_source import LOADING, MISSING, NOON, READY, REPAIRED, session
+from tui.beside import ROWS
 from tui.columns import Moment, cells, columns, heading
 from tui.lines import plain_text
 from tui.panels import (
@@ -15,104 +17,18 @@ from tui.panels import (
     event_lines,
     welcome_lines,
 )
+from tui.series import History
 from tui.state import Store, ToolError
-from tui.tabs import TABS, Subject, tab_lines
-
-
-def _subject(suffix: str, *, with_detail: bool = True, problem: str = "") -> Subject:
-    store = Store()
-    for event in session():
-        store.apply(event, NOON)
-    row = store.rows[f"req_0000000000000000{suffix}"]
-    return Subject(row, Moment(NOON + 4.4), detail(suffix) if with_detail else None, problem)
-
-
-def _says(tab: str, subject: Subject, width: int = 74) -> str:
-    return plain_text(tab_lines(tab, subject, width))
-
-
-def test_overview_of_an_ended_request() -> None:
-    text = _says("Overview", _subject("a3f5"))
-    assert "21,000 tokens, 11,800 of them new" in text
-    assert "9,200 tokens (43%): 7,000 from memory, 2,200 from disk" in text
-    assert "history changed at token 9,200, in message 12" in text
-    assert "10,600 tokens to be read again, about 5.58s" in text
-    assert "540 tokens at 40.3 tok/s, the first after 1.92s" in text
-    assert "input 11,800  cache read 9,200  cache creation 0  output 540" in text
-    assert "Bash  unparsed  expected JSON, got 'e.py\" \"new_' at" in text
-    assert "max_tokens 32000" in text
-    assert "billing_line x1, cache_control x3" in text
-
-
-def test_overview_of_a_failure_names_it() -> None:
-    text = _says("Overview", _subject("a3f7"))
-    assert "529 resource: the queue is full" in text
-    assert "usage" not in text
-
-
-def test_prompt_is_the_rendered_text() -> None:
-    text = _says("Prompt", _subject("a3f1"))
-    assert "Fix the [bold]parser[/bold]<|im_end|>" in text
-
-
-def test_tabs_without_detail_say_why() -> None:
-    for tab in ("Prompt", "Raw"):
-        assert "no request" in _says(tab, _subject("a3f1", with_detail=False, problem="no request"))
-
-
-def test_output_streams_with_its_calls() -> None:
-    text = _says("Output", _subject("a3f8"))
-    assert text.index("thinking") < text.index("I'll read the failing test")
-    assert "tool_use Read  toolu_01J9  valid" in text
-    assert '"file_path": "parser.py"' in text
-    assert '{"name": "Edit", "argu' in text
-
-
-def test_output_of_an_older_request_comes_from_the_log() -> None:
-    assert "Done." in _says("Output", _subject("a3f1"))
-
-
-def test_output_of_a_bad_call_shows_issues_and_what_was_written() -> None:
-    text = _says("Output", _subject("a3f3"))
-    assert "- required old_string: expected string, got nothing" in text
-    assert "as written" in text and "<tool_call>" in text
-
-
-def test_output_of_a_failure_is_its_error() -> None:
-    assert "queue is full" in _says("Output", _subject("a3f7"))
-
-
-def test_timing_bars_lie_one_after_the_other() -> None:
-    lines = _says("Timing", _subject("a3f5")).splitlines()
-    queue, prefill, decode = (line.rindex("█") for line in lines[:3])
-    assert queue < prefill < decode
-    assert "13.4s" in lines[2] and "total" in lines[3]
-    assert all(len(line) <= 74 for line in lines)
-
-
-def test_timing_of_a_running_request_counts_up() -> None:
-    assert "   10.9s" in _says("Timing", _subject("a3f8"))
-
-
-def test_raw_shows_headers_body_and_response() -> None:
-    text = _says("Raw", _subject("a3f1"))
-    assert "authorization: Bearer ****" in text
-    assert '"max_tokens": 32000' in text
-    assert '"text": "Done."' in text
-
-
-def test_every_tab_of_every_state_has_something_to_say() -> None:
-    for suffix in ("a3f1", "a3f6", "a3f8", "a3f9"):
-        for tab in TABS:
-            assert _says(tab, _subject(suffix)).strip()
-            assert _says(tab, _subject(suffix, with_detail=False)).strip()
 
 
 def test_columns_fill_the_width_exactly() -> None:
-    subject = _subject("a3f5")
+    store = Store()
+    for event in session():
+        store.apply(event, NOON)
+    row, moment = store.rows["req_0000000000000000a3f5"], Moment(NOON + 4.4)
     for width in (20, 37, 49, 50, 57, 71, 72, 77, 140):
         chosen = columns(width)
-        text = "".join(t for t, _ in cells(subject.row, chosen, subject.moment, width))
+        text = "".join(t for t, _ in cells(row, chosen, moment, width))
         assert len(text) == len(heading(chosen, width)) == width
 
 
@@ -123,12 +39,28 @@ def test_columns_drop_in_order() -> None:
 
 
 def test_cache_pane_shows_only_what_exists() -> None:
-    assert "when the model is ready" in plain_text(cache_lines((), (), 37))
-    tiers = (TierStats("kv", True, 44, 6, 12, 2_202_009, 4_404_019, 3), TierStats("x", False))
-    text = plain_text(cache_lines(tiers, (1.0, 0.5), 37))
-    assert "kv" in text and " 88%" in text and "2.1 MB" in text and "off" in text
-    assert "75%" in text
-    assert "saved" not in text
+    history = History()
+    assert "when the model is ready" in plain_text(cache_lines((), history, 37))
+    tiers = (TierStats("kv", True, 0, 6, 12, 2_202_009, 4_404_019, 3), TierStats("x", False))
+    text = plain_text(cache_lines(tiers, history, 37))
+    assert "kv" in text and " 0%" in text and "2.1 MB" in text and "off" in text
+    assert "saved" not in text and "reused" not in text
+
+
+@pytest.mark.parametrize("width", [37, 57, 77, 117])
+def test_cache_pane_says_what_each_tier_saved_and_plots_the_reuse(width: int) -> None:
+    history = History()
+    history.admitted(9_000, 9_000, NOON - 100)
+    history.admitted(0, 3_000, NOON)
+    stats = (44, 6, 12, 6_871_947_674, 9_663_676_416, 3, 1_420_000, 1180.0)
+    lines = cache_lines((TierStats("kv", True, *stats),), history, width)
+    assert all(len(entry.plain) <= width for entry in lines)
+    text = plain_text(lines)
+    for part in ("44", " 88%", "12", "6.4 GB", "of 9.0 GB", "1.42M", "19m40s"):
+        assert part in text
+    assert "prompt tokens reused 75%" in text and "100% ┤" in text and "-2m" in text
+    columns = {len(entry.plain.rstrip()) for entry in lines[:2]}
+    assert width < 57 or len(columns) == 1
 
 
 def test_tool_errors_show_the_selected_one_in_full() -> None:
@@ -205,12 +137,3 @@ def test_welcome_follows_the_engine() -> None:
 def test_welcome_says_why_it_could_not_start() -> None:
     text = plain_text(welcome_lines(Welcome(READY, problem="Port 1 is taken.\nTry 2."), 70))
     assert "could not start" in text and "Port 1 is taken." in text and "q quits" in text
-
-
-def test_a_count_request_has_no_cache_story() -> None:
-    store = Store()
-    for event in request("cccc", NOON, role="count", out=0, stop=None):
-        store.apply(event, NOON)
-    row = store.rows["req_0000000000000000cccc"]
-    text = _says("Overview", Subject(row, Moment(NOON)))
-    assert "18,400 tokens" in text and "usage" not in text

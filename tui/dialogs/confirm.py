@@ -10,10 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Resize
 from textual.screen import ModalScreen
-from textual.widgets import Footer
 
 from tui.lines import Line, line
 from tui.resizing import skip_stale
+from tui.widgets.foot import Foot
 from tui.widgets.page import Page
 
 
@@ -36,7 +36,7 @@ class Confirm(ModalScreen[bool]):
         with Vertical(id="confirm", classes="dialog") as box:
             box.border_title = self._title
             yield Page(id="confirm-text")
-            yield Footer(show_command_palette=False, compact=True)
+            yield Foot()
 
     def on_resize(self, event: Resize) -> None:
         skip_stale(self, event)

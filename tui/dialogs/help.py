@@ -9,11 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Resize
 from textual.screen import ModalScreen
-from textual.widgets import Footer
 
 from tui.keys import Section
 from tui.lines import Line, line
 from tui.resizing import skip_stale
+from tui.widgets.foot import Foot
 from tui.widgets.page import Page
 
 _FILTER = (
@@ -40,7 +40,7 @@ class Help(ModalScreen[None]):
         with Vertical(id="help", classes="dialog") as box:
             box.border_title = "Keys"
             yield Page(id="help-text")
-            yield Footer(show_command_palette=False, compact=True)
+            yield Foot()
 
     def on_resize(self, event: Resize) -> None:
         skip_stale(self, event)

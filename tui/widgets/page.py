@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -16,6 +17,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.lines import TONES, Line, Span, Tone, wrap
+from tui.widgets.place import Hand
+
+SLICE = 4_000
+"""Rows wrapped in one go; the keys get their turn before the next ones."""
 
 TONE_CLASSES: set[str] = {f"tone--{tone}" for tone in TONES}
 
@@ -54,14 +59,46 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         self._rows: list[tuple[Span, ...]] = []
         self._starts: list[int] = []
         self._wrapped_at = 0
+        self._more = False
+        self._hand = Hand()
+        self._place = (0, 0.0)
+        self._resized = False
 
     @property
     def lines(self) -> Sequence[Line]:
         return self._entries
 
     def on_resize(self, event: Resize) -> None:
+        self._hand.resized(self.size)
+        self._resized = True
         if self._wrapped_at != self._room:
-            self._wrap(())
+            self._wrap((), upto=self._place[0] + 1)
+        self._to_place()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._hand.moved(self.size, new_value):
+            self._resized = False
+            self._place = self._place_of(round(new_value))
+
+    def _place_of(self, row: int) -> tuple[int, float]:
+        """The line at this row, and how far into its rows that is."""
+        index = max(0, bisect_right(self._starts, row) - 1)
+        if index >= len(self._starts):
+            return 0, 0.0
+        return index, (row - self._starts[index]) / max(1, self._height(index))
+
+    def _height(self, index: int) -> int:
+        starts = self._starts
+        end = starts[index + 1] if index + 1 < len(starts) else len(self._rows)
+        return end - starts[index]
+
+    def _to_place(self) -> None:
+        """Scrolls to what a person had at the top, however many rows it is down there now."""
+        index, part = self._place
+        if index < len(self._starts):
+            row = self._starts[index] + round(part * self._height(index))
+            self.scroll_to(y=self._hand.puts(row), animate=False, force=True)
 
     def show(self, lines: Sequence[Line], *, anew: bool, tail: bool = False) -> None:
         """Replaces the lines. ``anew``: other content, so back to the top, or with ``tail`` to
@@ -70,12 +107,16 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         before, self._entries = self._entries, tuple(lines)
         if before == self._entries and not anew and self._wrapped_at == self._room:
             return
-        self._wrap(before if self._wrapped_at == self._room else ())
+        kept = before if self._wrapped_at == self._room else ()
+        self._wrap(kept, upto=len(self._entries) if tail else self._place[0] + 1)
         if anew and not tail:
+            self._place = (0, 0.0)
             self.scroll_to(y=0, animate=False, force=True)
         elif tail and (anew or at_end):
             # Forced, since the scrollbar only knows of the new rows after a layout.
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
+        elif self._resized:
+            self._to_place()
 
     def reveal(self, anchor: str) -> None:
         """Scrolls so that the line with this anchor is in sight."""
@@ -90,7 +131,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         """The anchor of the line drawn at row ``y`` of the widget, or of the one before it."""
         row = y + self.scroll_offset.y
         found = ""
-        for entry, start in zip(self._entries, self._starts, strict=True):
+        for entry, start in zip(self._entries, self._starts, strict=False):
             if start > row:
                 break
             found = entry.anchor or found
@@ -109,8 +150,23 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
     def _room(self) -> int:
         return self.scrollable_content_region.width
 
-    def _wrap(self, before: Sequence[Line]) -> None:
-        """Rows of all lines; those of a common beginning with ``before`` are kept."""
+    def to_anchor(self, step: int) -> None:
+        """Scrolls to the next line with an anchor below the top, or with -1 above it."""
+        now = self.scroll_offset.y
+        places = [
+            start - 1
+            for entry, start in zip(self._entries, self._starts, strict=False)
+            if entry.anchor
+        ]
+        found = [y for y in places if (y > now if step > 0 else y < now)]
+        if found:
+            self.scroll_to(y=found[0] if step > 0 else found[-1], animate=False, force=True)
+
+    def _wrap(self, before: Sequence[Line], *, upto: int = 0) -> None:
+        """Rows of all lines; those of a common beginning with ``before`` are kept.
+
+        Of a long text the first ``upto`` lines are there at once, the rest follows in slices.
+        """
         width = self._room
         if width <= 0:
             return
@@ -119,11 +175,26 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
             if old is not new and old != new:
                 break
             same += 1
-        rows = self._rows[: self._starts[same]] if same < len(self._starts) else self._rows[:]
-        starts = self._starts[:same]
-        for entry in self._entries[same:]:
+        self._rows = self._rows[: self._starts[same]] if same < len(self._starts) else self._rows
+        self._starts = self._starts[:same]
+        self._wrapped_at = width
+        self._wrap_on(upto)
+
+    def _wrap_on(self, upto: int = 0) -> None:
+        """Wraps a slice of rows, but at least so many lines, and comes back for the rest."""
+        rows, starts, width = self._rows, self._starts, self._wrapped_at
+        end = len(rows) + SLICE
+        for entry in self._entries[len(starts) :]:
+            if len(rows) >= end and len(starts) >= upto:
+                break
             starts.append(len(rows))
             rows += wrap(entry, width)
-        self._rows, self._starts, self._wrapped_at = rows, starts, width
         self.virtual_size = Size(width, len(rows))
         self.refresh()
+        if len(starts) < len(self._entries) and not self._more:
+            self._more = True
+            self.call_later(self._wrap_rest)
+
+    def _wrap_rest(self) -> None:
+        self._more = False
+        self._wrap_on()

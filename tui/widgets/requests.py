@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Sized
+from typing import ClassVar, Protocol
 
 from rich.segment import Segment
 from rich.style import Style
@@ -19,10 +19,11 @@ from textual.strip import Strip
 from textual.widgets import Input, Static
 
 from tui import columns
-from tui.filters import parse
+from tui.filters import Filter, parse
 from tui.state import Changes, Phase, Store
 from tui.view import ListView
 from tui.widgets.page import TONE_CLASSES, Frame, Page
+from tui.widgets.place import Hand
 
 _HINT = "any word, or status: model: tool: cache: ttft>1 in>20k"
 
@@ -56,6 +57,9 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
         self._view = view
         self._now = now
         self._painted: int | None = None
+        self._hand = Hand()
+        self._place = (0, 0)
+        self._trimmed = view.trimmed
 
     @property
     def room(self) -> int:
@@ -65,17 +69,44 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
         """Repaints these lines, or with ``None`` all of them because lines moved."""
         if lines is None:
             self.virtual_size = Size(self.room, len(self._view.rows))
+            self._shift(self._view.trimmed - self._trimmed)
             self.refresh()
         else:
             for line in lines:
                 self.refresh_line(line)
         self._show_cursor()
 
+    def _shift(self, gone: int) -> None:
+        """Goes up with the rows when the oldest are gone, so that nobody's place moves."""
+        self._trimmed += gone
+        if gone and not self._view.follow:
+            self._go(max(0, self._place[0] - gone))
+
     def on_resize(self, event: Resize) -> None:
+        self._hand.resized(self.size)
         self.virtual_size = Size(self.room, len(self._view.rows))
         self.refresh()
         self._show_cursor()
+        if not self._view.follow:
+            self._to_place()
         self.post_message(self.Sized())
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._hand.moved(self.size, new_value):
+            self._place = (round(new_value), self.scrollable_content_region.height)
+
+    def _go(self, top: int) -> None:
+        self._place = (top, self.scrollable_content_region.height)
+        self.scroll_to(y=self._hand.puts(top), animate=False, force=True)
+
+    def _to_place(self) -> None:
+        """The line that was at the top goes there again; the cursor stays in sight if it was."""
+        (top, was), height = self._place, self.scrollable_content_region.height
+        cursor = self._view.cursor
+        if height and cursor is not None and top <= cursor < top + was:
+            top = max(top, cursor - height + 1)
+        self.scroll_to(y=self._hand.puts(top), animate=False, force=True)
 
     def _show_cursor(self) -> None:
         """Repaints the cursor where it was and is, and while following brings it in sight."""
@@ -89,9 +120,9 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
     def _reveal(self, line: int) -> None:
         height, top = self.scrollable_content_region.height, self.scroll_offset.y
         if line < top:
-            self.scroll_to(y=line, animate=False, force=True)
+            self._go(line)
         elif height and line >= top + height:
-            self.scroll_to(y=line - height + 1, animate=False, force=True)
+            self._go(line - height + 1)
 
     def render_line(self, y: int) -> Strip:
         line = y + self.scroll_offset.y
@@ -112,13 +143,13 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
             bar = self.get_component_rich_style("tone--pick") + under
             first = segments[0]
             segments[0] = Segment(first.text[1:], first.style)
-            segments.insert(0, Segment("▌", bar))
+            segments.insert(0, Segment(columns.PINNED if row.pinned else "▌", bar))
         return Strip(segments).adjust_cell_length(width, self.rich_style + under)
 
     def _cursor_style(self) -> Style:
         name = "list--cursor" if self.has_focus else "list--cursor-blurred"
         style = self.get_component_rich_style(name)
-        return Style(bgcolor=style.bgcolor)
+        return Style(bgcolor=style.bgcolor, bold=style.bold or None)
 
     # -------------------------------------------------------------------------------- by hand
 
@@ -169,6 +200,20 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh_line(self._painted)
 
 
+class Filtered(Protocol):
+    """A list that a filter narrows."""
+
+    filter: Filter
+
+    @property
+    def rows(self) -> Sized: ...
+
+    @property
+    def total(self) -> int: ...
+
+    def set_filter(self, new: Filter) -> None: ...
+
+
 class FilterBar(Vertical):
     """The filter being written, or in force."""
 
@@ -183,7 +228,7 @@ class FilterBar(Vertical):
     class Closed(Message):
         """Writing is over."""
 
-    def __init__(self, view: ListView) -> None:
+    def __init__(self, view: Filtered) -> None:
         super().__init__(id="filter")
         self._view = view
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.events import Click, Resize
 from textual.message import Message
 
@@ -19,10 +20,11 @@ _ERRORS = "3 Tool-call errors"
 class CachePane(Page):
     """Pane 2: the tiers that exist, what they saved, and how each system prompt fares."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, tree_key: str) -> None:
         super().__init__(id="cache")
         self.add_class("pane")
         self.border_title = "2 Cache tiers"
+        self.border_subtitle = Content(f"{tree_key} shows the tree")
         self._store = store
         self._shown: tuple[object, ...] = ()
 
@@ -34,11 +36,13 @@ class CachePane(Page):
     def sync(self) -> None:
         vitals = self._store.vitals
         tiers = vitals.tiers if vitals else ()
-        reuse, heads = tuple(self._store.reuse_history), self._store.heads
-        if (tiers, reuse, heads) != self._shown:
-            self._shown = (tiers, reuse, heads)
+        history, heads = self._store.history, self._store.heads
+        # The plot moves with the seconds, which the figures of each of them bring along.
+        state = (tiers, history.revision, heads)
+        if state != self._shown:
+            self._shown = state
             width = self.scrollable_content_region.width
-            lines = [*cache_lines(tiers, reuse, width), *head_lines(heads, width)]
+            lines = [*cache_lines(tiers, history, width), *head_lines(heads, width)]
             self.show(lines, anew=False)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from textual.content import Content
 from textual.events import Click
 from textual.message import Message
+from textual.style import Style
 from textual.widgets import Static
 
 from anyclaude.events import EnginePhase
 from tui import format as f
+from tui.keys import key_name
 from tui.lines import fit
 from tui.state import Store
+from tui.troubles import Severity, Trouble
 from tui.view import ListView
 
 _STATES: dict[EnginePhase, tuple[str, str]] = {
@@ -22,6 +26,7 @@ _STATES: dict[EnginePhase, tuple[str, str]] = {
     "failed": ("x", "$error"),
     "stopped": ("○", "$text-muted"),
 }
+_MARKS: dict[Severity, str] = {"error": "x", "warn": "!", "info": "‖"}
 _SPARK = 8
 _VITALS = 7
 
@@ -64,7 +69,8 @@ class Header(Row):
 
 
 def _modes(store: Store, view: ListView, ending: bool) -> list[str]:
-    words = ["FROZEN"] if view.frozen else []
+    words = ["PAUSED"] if store.vitals is not None and store.vitals.paused else []
+    words += ["FROZEN"] if view.frozen else []
     if store.rows and view.follow and not view.frozen:
         words.append("FOLLOW")
     if view.errors_only:
@@ -132,23 +138,35 @@ class PaneTabs(Row):
         tiers = store.vitals.tiers if store.vitals else ()
         hits = sum(t.hits for t in tiers)
         share = f.percent(hits, hits + sum(t.misses for t in tiers))
-        names = (
-            f"1 Requests {f.count(store.requests_total)}",
-            f"2 Cache {share}",
-            f"3 Errors {f.count(store.tool_calls_bad)}",
-            f"4 Events {len(store.events)}",
+        requests, events = f.count(store.requests_total), len(store.events)
+        bad = f.count(store.tool_calls_bad)
+        wordings = (
+            (f"1 Requests {requests}", f"2 Cache {share}", f"3 Errors {bad}", f"4 Events {events}"),
+            (f"1 Req {requests}", f"2 Hit {share}", f"3 Err {bad}", f"4 Ev {events}"),
+            ("1 Req", f"2 {share}", f"3 Err {bad}", "4 Ev"),
         )
+        room = self.size.width
+        fitting = (names for names in wordings if sum(map(len, names)) + 3 * len(names) <= room + 1)
+        names = next(fitting, wordings[-1 if room else 0])
         parts: list[tuple[str, str]] = []
         self._ends = []
         at = 0
         for number, name in enumerate(names, 1):
+            if parts:
+                parts.append((" ", ""))
+                at += 1
             text = f" {name} "
             parts.append((text, "bold $accent underline" if number == current else "$text-muted"))
             at += len(text)
             self._ends.append((at, number))
-            parts.append((" ", ""))
-            at += 1
         self.show(Content.assemble(*parts))
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Each pane's number and the cell where its name begins."""
+        at = 0
+        for end, number in self._ends:
+            yield number, at
+            at = end + 1
 
     def on_click(self, event: Click) -> None:
         for end, number in self._ends:
@@ -157,23 +175,37 @@ class PaneTabs(Row):
                 return
 
 
-class Banner(Row):
-    """What is broken right now, with the key that mends it; absent when all is well."""
+class Banner(Static):
+    """What is wrong right now, with the keys that mend it; absent when all is well."""
+
+    def __init__(self, keys: Mapping[str, str], *, id: str) -> None:
+        super().__init__(id=id, markup=False)
+        self._keys = keys
+        self._troubles: tuple[Trouble, ...] = ()
 
     def sync(self, store: Store) -> None:
-        engine = store.engine
-        broken = engine.phase == "failed"
-        if self.display != broken:
-            self.display = broken
-        if broken:
-            why = f.one_line(engine.detail) or "no reason was given"
-            self.show(
-                Content.assemble(
-                    (" x The engine failed. ", "bold"),
-                    ("R", "bold underline"),
-                    " starts it again, ",
-                    ("m", "bold underline"),
-                    " picks another model.  ",
-                    why,
-                )
-            )
+        troubles = store.watch.troubles(store.waiting)
+        if troubles == self._troubles:
+            return
+        self._troubles = troubles
+        self.display = bool(troubles)
+        if troubles:
+            for severity in _MARKS:
+                self.set_class(troubles[0].severity == severity, f"-{severity}")
+            self.update(Content("\n").join(self._row(trouble) for trouble in troubles))
+
+    def _row(self, trouble: Trouble) -> Content:
+        parts: list[tuple[str, str | Style]] = [
+            (f" {_MARKS[trouble.severity]} ", ""),
+            (trouble.title, "bold"),
+        ]
+        for number, remedy in enumerate(trouble.remedies):
+            key = self._keys[remedy.binding]
+            press = Style.from_meta({"@click": f"app.simulate_key({key!r})"})
+            parts += [
+                (", " if number else " ", ""),
+                (key_name(key), Style(bold=True, underline=True) + press),
+                (f" {remedy.text}", press),
+            ]
+        parts.append((f"{'.' if trouble.remedies else ''}  {f.one_line(trouble.why)}", ""))
+        return Content.assemble(*parts)

@@ -161,6 +161,13 @@ class DiskTier:
             heads = sorted(opened.heads, key=lambda e: -e.used) if opened is not None else []
             return [unpack(entry.run.tokens) for entry in heads if entry.run is not None]
 
+    def runs(self) -> list[tuple[Run, float]]:
+        """What can be read of the model that is served, and when it was last used."""
+        with self._shelf.lock:
+            opened = self._shelf.opened
+            entries = opened.index if opened is not None else ()
+            return [(e.run, e.used) for e in entries if e.ready and e.run is not None]
+
     def stats(self) -> DiskStats:
         with self._shelf.lock:
             return self._shelf.stats()

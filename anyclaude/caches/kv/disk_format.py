@@ -128,12 +128,17 @@ def model_digest(fingerprint: str) -> bytes:
     return hashlib.sha256(fingerprint.encode()).digest()
 
 
+def new_prefix_hash() -> hashlib.blake2b:
+    """What has hashed no token yet; fed with packed tokens, its digest is that of the prefix."""
+    return hashlib.blake2b(digest_size=_DIGEST)
+
+
 class PrefixHasher:
     """The hash of the tokens before a position; positions must not descend, so one pass does."""
 
     def __init__(self, packed: bytes) -> None:
         self._packed = packed
-        self._hasher = hashlib.blake2b(digest_size=_DIGEST)
+        self._hasher = new_prefix_hash()
         self._at = 0
 
     def before(self, position: int) -> bytes:

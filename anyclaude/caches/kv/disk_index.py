@@ -97,6 +97,10 @@ class Index:
                 del self._at[place]
                 self._positions = None
 
+    def __iter__(self) -> Iterator[Entry]:
+        """Every file, in no order."""
+        return (entry for entries in self._at.values() for entry in entries)
+
     def holds(self, run: Run) -> bool:
         """Whether a file for exactly ``run`` is there or being written."""
         return any(entry.run == run for entry in self._at.get(run.start, ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from anyclaude.types import Tokens
@@ -10,6 +11,19 @@ from anyclaude.types import Tokens
 S = TypeVar("S")
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeStats:
+    """What the tree holds now and evicted so far; bytes include states and pinned runs."""
+
+    entries: int
+    tokens: int
+    nbytes: int
+    evictions: int
+    pinned_bytes: int = 0
+    states: int = 0
+    state_bytes: int = 0
 
 
 class Cutter(Protocol[S, T_contra]):
@@ -31,8 +45,9 @@ class Cutter(Protocol[S, T_contra]):
 class Node(Generic[S, T]):
     """A run of tokens that ends at position ``end``, its KV, and perhaps the state there.
 
-    ``used`` is the tree's clock at the last use; ``from_disk`` says that the KV was loaded and
-    that no request which reused it has ended yet; ``on_loan`` that its storage is another's.
+    ``used`` is the tree's clock at the last use, ``used_at`` the Unix time; ``from_disk`` says
+    that the KV was loaded and that no request which reused it has ended yet; ``on_loan`` that its
+    storage is another's.
     """
 
     __slots__ = (
@@ -48,6 +63,7 @@ class Node(Generic[S, T]):
         "state_nbytes",
         "tokens",
         "used",
+        "used_at",
     )
 
     def __init__(self, tokens: Tokens, parent: Node[S, T] | None, end: int) -> None:
@@ -60,6 +76,7 @@ class Node(Generic[S, T]):
         self.state: T | None = None
         self.state_nbytes = 0
         self.used = 0
+        self.used_at = 0.0
         self.from_disk = False
         self.on_loan = False
         self.leases: set[Lease[S, T]] = set()

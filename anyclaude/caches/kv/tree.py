@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from anyclaude.caches.kv.eviction import (
@@ -24,29 +24,18 @@ from anyclaude.caches.kv.eviction import (
     thin_states,
     weak_leases,
 )
-from anyclaude.caches.kv.node import Cutter, Lease, Node, common_prefix
+from anyclaude.caches.kv.node import Cutter, Lease, Node, TreeStats, common_prefix
+from anyclaude.caches.kv.pins import Pins
 from anyclaude.types import Tokens
 
 __all__ = ["Cutter", "Lease", "PrefixTree", "TreeStats", "common_prefix"]
 
 S = TypeVar("S")
 T = TypeVar("T")
+R = TypeVar("R")
 
 STATE_SHARE = 0.5
 """States over this share of the budget are thinned before any leaf goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class TreeStats:
-    """What the tree holds now and evicted so far; bytes include states and pinned runs."""
-
-    entries: int
-    tokens: int
-    nbytes: int
-    evictions: int
-    pinned_bytes: int = 0
-    states: int = 0
-    state_bytes: int = 0
 
 
 class PrefixTree(Generic[S, T]):
@@ -56,12 +45,19 @@ class PrefixTree(Generic[S, T]):
     is kept past the last state of a run.
     """
 
-    def __init__(self, cutter: Cutter[S, T], *, needs_state: bool = False) -> None:
+    def __init__(
+        self,
+        cutter: Cutter[S, T],
+        *,
+        needs_state: bool = False,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.lock = threading.Lock()
         self.needs_state = needs_state
         self._cutter = cutter
+        self._wall = wall
         self._root: Node[S, T] = Node((), None, 0)
-        self._pins: dict[str, Lease[S, T]] = {}
+        self._pins: Pins[S, T] = Pins()
         self._clock = itertools.count(1)
         self._now = 0
         self._entries = self._tokens = self._states = 0
@@ -88,36 +84,32 @@ class PrefixTree(Generic[S, T]):
         """Whether a lease would reuse all of ``tokens``."""
         return self.match_length(tokens) == len(tokens)
 
-    def pin(self, key: str, tokens: Tokens) -> int:
+    def pin(self, key: str, tokens: Tokens, *, by_hand: bool = False) -> int:
         """Keeps the usable prefix of ``tokens`` from eviction; how many tokens that are.
 
         It takes the place of what ``key`` pinned before, unless that goes on from there: a
         prompt that was given up half way is no reason to let go of the rest. A pin lasts until
-        :meth:`unpin` or :meth:`clear`; an older one also until :meth:`evict_to` can't do
-        without its bytes.
+        :meth:`unpin` or :meth:`clear`; an older one that isn't ``by_hand`` also until
+        :meth:`evict_to` can't do without its bytes.
         """
         with self.lock:
-            lease = self._lease(tokens)
-            length = lease.length
-            old = self._pins.get(key)
-            if old is not None and lease.starts(old):
-                lease.drop()
-                self._pins[key] = self._pins.pop(key)
-                return length
-            self._unpin(key)
-            if length:
-                self._pins[key] = lease
-            return length
+            return self._pins.put(key, self._lease(tokens), by_hand=by_hand)
 
-    def unpin(self, key: str) -> None:
+    def unpin(self, key: str, *, by_hand: bool = False) -> None:
         """Lets what ``key`` pinned be evicted; nothing happens if there is none."""
         with self.lock:
-            self._unpin(key)
+            self._pins.drop(key, by_hand=by_hand)
 
     def pinned(self) -> tuple[str, ...]:
-        """The keys that pin something, the one pinned last at the end."""
+        """The keys that pin something, the one pinned last at the end; those by hand first."""
         with self.lock:
-            return tuple(self._pins)
+            return tuple(dict.fromkeys(key for key, _ in self._pins))
+
+    def survey(self, look: Callable[[Node[S, T], Pins[S, T]], R]) -> R:
+        """What ``look`` makes of the root and the pins; the tree stands still meanwhile, so it
+        must be quick, and change nothing."""
+        with self.lock:
+            return look(self._root, self._pins)
 
     @property
     def nbytes(self) -> int:
@@ -127,7 +119,7 @@ class PrefixTree(Generic[S, T]):
 
     def stats(self) -> TreeStats:
         with self.lock:
-            pinned = {node for lease in self._pins.values() for node in lease.nodes}
+            pinned = {node for _, lease in self._pins for node in lease.nodes}
             return TreeStats(
                 self._entries,
                 self._tokens,
@@ -146,14 +138,10 @@ class PrefixTree(Generic[S, T]):
             node.leases.add(lease)
         return lease
 
-    def _unpin(self, key: str) -> None:
-        if (old := self._pins.pop(key, None)) is not None:
-            old.drop()
-
     def _touch(self, nodes: list[Node[S, T]]) -> None:
-        self._now = next(self._clock)
+        self._now, now = next(self._clock), self._wall()
         for node in nodes:
-            node.used = self._now
+            node.used, node.used_at = self._now, now
 
     def _usable(self, tokens: Tokens) -> tuple[list[Node[S, T]], int]:
         path, length = self._walk(tokens)
@@ -313,7 +301,7 @@ class PrefixTree(Generic[S, T]):
         head.kv_nbytes = self._cutter.nbytes(head.kv)
         rest = self._cutter.cut(node.kv, at, len(node.tokens))
         rest_nbytes = self._cutter.nbytes(rest)
-        head.used, head.from_disk = node.used, node.from_disk
+        head.used, head.used_at, head.from_disk = node.used, node.used_at, node.from_disk
         with self.lock:
             self._repaid(node)
             self._count(node, -1)
@@ -338,7 +326,8 @@ class PrefixTree(Generic[S, T]):
         """Thins states and drops leaves until ``budget`` bytes are left; bytes freed.
 
         If that isn't enough, weak leases end, and then pins are let go, oldest first. What is
-        leased otherwise and the newest pin stay, so the result may be above the budget.
+        leased otherwise, pinned by hand, and the newest pin stay, so the result may be above the
+        budget.
         """
         before = self._nbytes
         if before <= budget:
@@ -349,8 +338,7 @@ class PrefixTree(Generic[S, T]):
                 for lease in weak_leases(self._root):
                     lease.drop()
                 self._shrink_to(budget)
-            while self._nbytes > budget and len(self._pins) > 1:
-                self._unpin(next(iter(self._pins)))
+            while self._nbytes > budget and self._pins.drop_oldest():
                 self._shrink_to(budget)
             return before - self._nbytes
 
@@ -372,8 +360,7 @@ class PrefixTree(Generic[S, T]):
         """Drops all pins and everything that isn't leased; says what went."""
         before = self.stats()
         with self.lock:
-            for key in list(self._pins):
-                self._unpin(key)
+            self._pins.clear()
             drop_leaves(self._root, self._drop, lambda: False)
         after = self.stats()
         return TreeStats(

@@ -20,7 +20,7 @@ V3.2 writes tags of its own, with strings as they are and all else as JSON:
     </｜DSML｜invoke>
     </｜DSML｜function_calls>
 
-V4 writes the same in ``<｜DSML｜tool_calls>``.
+V4 writes the same in ``<｜DSML｜tool_calls>``. ``｜DSML｜`` is one special token.
 
 From their chat templates, and that of V3.2 in llama.cpp, which follows the model's own encoder.
 """
@@ -28,7 +28,8 @@ From their chat templates, and that of V3.2 in llama.cpp, which follows the mode
 from __future__ import annotations
 
 from anyclaude.dialect import CallOpen, Dialect
-from anyclaude.grammar.forms import Marker, Parts, json_calls
+from anyclaude.grammar.forms import Marker, Parts, Tags, json_calls, tagged_calls
+from anyclaude.grammar.kept import kept_by_tags
 from anyclaude.tools.families.base import Reading
 from anyclaude.tools.families.bodies import as_json, is_name
 from anyclaude.tools.families.sections import SectionParser
@@ -124,6 +125,7 @@ V3 = Dialect(
     DeepseekParser,
     render_v3,
     json_calls(_opening_v3, ["\n```", Marker(_CLOSE)], section=_SECTION, separator=["\n"]),
+    section=START,
 )
 V31 = Dialect(
     "deepseek_v31",
@@ -131,6 +133,42 @@ V31 = Dialect(
     DeepseekParser,
     render_v31,
     json_calls(_opening_v31, [Marker(_CLOSE)], section=_SECTION),
+    section=START,
 )
-V32 = Dialect("deepseek_v32", DSML_START, DsmlParser, render_v32)
-V4 = Dialect("deepseek_v4", V4_START, DsmlParser, render_v4)
+
+
+def _tag(text: str) -> Parts:
+    return ["<", Marker(_MARK), text]
+
+
+def _end(text: str) -> Parts:
+    return ["</", Marker(_MARK), text]
+
+
+_TAGS = Tags(
+    opening=lambda name: _tag(f'invoke name="{name}">\n'),
+    argument=lambda key, text: _tag(
+        f'parameter name="{key}" string="{"true" if text else "false"}">'
+    ),
+    end=_end("parameter>\n"),
+    closing=_end("invoke>\n"),
+    next="<",
+)
+V32 = Dialect(
+    "deepseek_v32",
+    DSML_START,
+    DsmlParser,
+    render_v32,
+    tagged_calls(_TAGS, section=(_tag("function_calls>\n"), _end("function_calls>"))),
+    kept_by_tags,
+    section=DSML_START + "\n",
+)
+V4 = Dialect(
+    "deepseek_v4",
+    V4_START,
+    DsmlParser,
+    render_v4,
+    tagged_calls(_TAGS, section=(_tag("tool_calls>\n"), _end("tool_calls>"))),
+    kept_by_tags,
+    section=V4_START + "\n",
+)

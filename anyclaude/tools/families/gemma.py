@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from anyclaude.dialect import CallOpen, CallPiece, Dialect
 from anyclaude.grammar.bare import bare_calls
 from anyclaude.grammar.forms import Marker
+from anyclaude.grammar.kept import kept_bare
 from anyclaude.tools.families.base import Reading, partial
 from anyclaude.tools.families.bodies import BodyParser, as_json, first_of, is_name
 from anyclaude.tools.families.values import JsonScanner, strict_json, string_piece
@@ -288,6 +289,7 @@ DIALECT = Dialect(
     bare_calls(
         [Marker(GemmaParser.starts[0]), "call:"], [Marker(GemmaParser.end)], GemmaParser.quote
     ),
+    kept_bare,
 )
 FUNCTION_GEMMA = Dialect(
     "function_gemma",
@@ -299,4 +301,5 @@ FUNCTION_GEMMA = Dialect(
         [Marker(FunctionGemmaParser.end)],
         FunctionGemmaParser.quote,
     ),
+    kept_bare,
 )

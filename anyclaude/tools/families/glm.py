@@ -19,6 +19,7 @@ import re
 
 from anyclaude.dialect import CallOpen, Dialect
 from anyclaude.grammar.forms import Marker, Tags, tagged_calls
+from anyclaude.grammar.kept import kept_by_tags
 from anyclaude.tools.families.base import Reading
 from anyclaude.tools.families.bodies import as_json
 from anyclaude.tools.families.hermes import END, START, HermesParser
@@ -99,9 +100,9 @@ def render(name: str, arguments: JsonObject) -> str:
 
 _TAGS = Tags(
     opening=lambda name: [Marker(START), f"{name}\n"],
-    argument=lambda key: [Marker(_KEY), key, Marker(_KEY_END), "\n", Marker(_VALUE)],
+    argument=lambda key, _: [Marker(_KEY), key, Marker(_KEY_END), "\n", Marker(_VALUE)],
     end=[Marker(_VALUE_END), "\n"],
     closing=[Marker(END)],
     next="<",
 )
-DIALECT = Dialect("glm", START, GlmParser, render, tagged_calls(_TAGS))
+DIALECT = Dialect("glm", START, GlmParser, render, tagged_calls(_TAGS), kept_by_tags)

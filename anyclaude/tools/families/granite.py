@@ -59,4 +59,5 @@ DIALECT = Dialect(
     GraniteParser,
     render,
     json_calls(_opening, ["}"], section=([Marker(START), "["], ["]"]), separator=[", "]),
+    section=START + "[",
 )

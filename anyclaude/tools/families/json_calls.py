@@ -232,7 +232,7 @@ class JsonCallParser(FamilyParser):
             while True:
                 while pos < len(src) and self.char(pos) in _JUNK:
                     pos += 1
-                if pos < len(src) and not (self.end and self._may_come(self.end, pos)):
+                if pos < len(src) and not any(self._may_come(m, pos) for m in self.stops()):
                     break
                 if not (yield from self.more()):
                     break
@@ -243,7 +243,8 @@ class JsonCallParser(FamilyParser):
                 src.take(pos + len(self.end))
                 yield CallClose(src.raw, True, before)
                 return
-            if self.char(pos) in ("{", "["):
+            another = any(src.text.startswith(start, src.at + pos) for start in self.starts)
+            if not another and self.char(pos) in ("{", "["):
                 src.take(pos)
                 yield CallClose(src.raw, True, before)
                 src.mark()

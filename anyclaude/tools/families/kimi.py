@@ -59,4 +59,5 @@ DIALECT = Dialect(
     KimiParser,
     render,
     json_calls(_opening, [Marker(_CLOSE)], section=([Marker(START)], [Marker(END)])),
+    section=START,
 )

@@ -21,6 +21,7 @@ from typing import cast
 
 from anyclaude.dialect import CallBroken, CallClose, CallOpen, CallPiece, Dialect
 from anyclaude.grammar.forms import Marker, keyword_calls
+from anyclaude.grammar.kept import kept_by_keywords
 from anyclaude.tools.families.base import Reading
 from anyclaude.tools.families.json_calls import JsonCallParser
 from anyclaude.tools.families.values import lenient_json, string_piece
@@ -351,7 +352,12 @@ def _jsonable(value: object) -> JsonValue:
 
 
 DIALECT = Dialect(
-    "llama_pythonic", "", PythonicParser, render, keyword_calls(section=(["["], ["]"]))
+    "llama_pythonic",
+    "",
+    PythonicParser,
+    render,
+    keyword_calls(section=(["["], ["]"])),
+    kept_by_keywords,
 )
 _LFM2_START, _LFM2_END = "<|tool_call_start|>", "<|tool_call_end|>"
 LFM2_DIALECT = Dialect(
@@ -360,4 +366,6 @@ LFM2_DIALECT = Dialect(
     PythonicParser,
     render_marked,
     keyword_calls(section=([Marker(_LFM2_START), "["], ["]", Marker(_LFM2_END)])),
+    kept_by_keywords,
+    section=_LFM2_START + "[",
 )

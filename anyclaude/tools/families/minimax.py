@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from anyclaude.dialect import Dialect
 from anyclaude.grammar.forms import Marker, Tags, tagged_calls
+from anyclaude.grammar.kept import kept_by_tags
 from anyclaude.tools.families.tagged import InvokeParser, render_invocation
 from anyclaude.types import JsonObject
 
@@ -36,7 +37,7 @@ def render(name: str, arguments: JsonObject) -> str:
 
 _TAGS = Tags(
     opening=lambda name: [f'<invoke name="{name}">\n'],
-    argument=lambda key: [f'<parameter name="{key}">'],
+    argument=lambda key, _: [f'<parameter name="{key}">'],
     end=["</parameter>\n"],
     closing=["</invoke>\n"],
     next="<",
@@ -47,4 +48,6 @@ DIALECT = Dialect(
     MinimaxParser,
     render,
     tagged_calls(_TAGS, section=([Marker(START), "\n"], [Marker(END)])),
+    kept_by_tags,
+    section=START + "\n",
 )

@@ -112,4 +112,5 @@ LIST_DIALECT = Dialect(
     MistralParser,
     render_list,
     json_calls(_list_opening, ["}"], section=([Marker(START), "["], ["]"]), separator=[", "]),
+    section=START + "[",
 )

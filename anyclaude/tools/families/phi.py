@@ -69,6 +69,7 @@ DIALECT = Dialect(
     json_calls(
         _opening, ["}"], section=([Marker(START), "["], ["]", Marker(END)]), separator=[", "]
     ),
+    section=START + "[",
 )
 FUNCTOOLS = Dialect(
     "phi_functools",
@@ -76,4 +77,5 @@ FUNCTOOLS = Dialect(
     PhiParser,
     render_functools,
     json_calls(_opening, ["}"], section=([WORD + "["], ["]"]), separator=[", "]),
+    section=WORD + "[",
 )

@@ -20,6 +20,7 @@ import re
 
 from anyclaude.dialect import CallBroken, CallClose, Dialect
 from anyclaude.grammar import forms as grammar
+from anyclaude.grammar.kept import kept_by_tags
 from anyclaude.tools.families.base import Reading
 from anyclaude.tools.families.hermes import END, START, HermesParser
 from anyclaude.tools.families.parameters import ParameterParser, Tags
@@ -91,9 +92,16 @@ class Qwen3CoderParser(ParameterParser, HermesParser):
 
 _TAGS = grammar.Tags(
     opening=lambda name: [grammar.Marker(START), f"\n<function={name}>\n"],
-    argument=lambda key: [f"<parameter={key}>\n"],
+    argument=lambda key, _: [f"<parameter={key}>\n"],
     end=["\n</parameter>\n"],
     closing=["</function>\n", grammar.Marker(END)],
     next="<",
 )
-DIALECT = Dialect("qwen3_coder", START, Qwen3CoderParser, render, grammar.tagged_calls(_TAGS))
+DIALECT = Dialect(
+    "qwen3_coder",
+    START,
+    Qwen3CoderParser,
+    render,
+    grammar.tagged_calls(_TAGS),
+    kept_by_tags,
+)

@@ -1,39 +1,26 @@
 """Calls whose arguments stand between tags, each on its own line or not: GLM, MiniMax, DSML.
 
-A value is the text between its tags byte for byte, so it may hold the very tags that end it.
-
-- A closing tag ends it only where the call goes on: with the next argument, or with its end.
-- The end of a call is certain where the answer ends, another call or the end of the section
-  follows. Where other text does, a later end takes its place, unless a call begins before that.
-- What stands in a whole call inside the value belongs to the value.
-
-From the first place that may be the end on a value is held until that is known.
+A value is the text between its tags byte for byte. A closing tag ends it only where the call goes
+on: with the next argument, or with its end. The end of a call is certain where the answer ends,
+another call or the end of the section follows. Where other text does, a later end takes its place
+(see :mod:`anyclaude.tools.families.raw_values`), unless a call begins before that.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 
 from anyclaude.dialect import CallOpen, CallPiece
 from anyclaude.tools.families.base import Reading, partial
 from anyclaude.tools.families.bodies import as_json, first_of, is_name
+from anyclaude.tools.families.raw_values import After, ValueEnd, raw_value
 from anyclaude.tools.families.sections import SectionParser
-from anyclaude.tools.families.values import string_piece, surely_string, types_of, value_as_json
+from anyclaude.tools.families.values import types_of
 from anyclaude.types import JsonObject
 
 _LONGEST = 160
 """More than an opening tag takes."""
 _NAMED = re.compile(r"""\s+name\s*=\s*(?:"([^"<>\n]*)"|'([^'<>\n]*)'|([^\s"'<>]*))([^<>]*)>""")
-
-
-class After(enum.Enum):
-    """What the text after a closing tag says about it."""
-
-    OPEN = "more text is needed"
-    INSIDE = "it is part of the value"
-    END = "the value ends here"
-    MAYBE = "the value ends here unless it does so again before the next call"
 
 
 class TaggedParser(SectionParser):
@@ -80,7 +67,7 @@ class TaggedParser(SectionParser):
                 continue
             yield CallPiece(f"{', ' if opened else '{'}{as_json(key[0])}: ")
             opened = True
-            if not (yield from self.value(key[1])):
+            if not (yield from raw_value(self, _Ends(self), key[1], self.value_close)):
                 return False
         if not marker:
             return False
@@ -88,32 +75,6 @@ class TaggedParser(SectionParser):
         if marker == self.call_close:
             self.src.take(len(marker))
         return True
-
-    def value(self, types: frozenset[str]) -> Reading[bool]:
-        """A value as pieces of JSON, its closing tag taken; ``False`` if that never came."""
-        src, ends = self.src, _Ends(self)
-        quoted = False
-        while True:
-            found = ends.look()
-            if found >= 0 or src.final:
-                break
-            if quoted or surely_string(types, src.text[src.at : src.at + ends.free]):
-                piece = string_piece(src.take(ends.free))
-                ends.moved()
-                if piece or not quoted:
-                    yield CallPiece(piece if quoted else '"' + piece)
-                quoted = True
-            yield from self.more()
-        text = src.take(found if found >= 0 else len(src))
-        if quoted:
-            yield CallPiece(string_piece(text) + ('"' if found >= 0 else ""))
-        elif found >= 0:
-            yield CallPiece(value_as_json(types, text))
-        elif surely_string(types, text):
-            yield CallPiece('"' + string_piece(text))
-        if found >= 0:
-            src.take(len(self.value_close))
-        return found >= 0
 
     def after(self, at: int) -> After:
         """What stands at ``at``, behind a closing tag."""
@@ -144,72 +105,38 @@ class TaggedParser(SectionParser):
         return (None if waits else ""), at
 
 
-class _Ends:
-    """The end of one value, looked for as text comes. Offsets are counted from the source."""
+class _Ends(ValueEnd):
+    """Told by the text of a family's tags."""
 
     def __init__(self, parser: TaggedParser) -> None:
-        self.parser, self.src = parser, parser.src
+        super().__init__(parser.src)
+        self.parser = parser
         self.tags = (parser.value_close, parser.call_open, parser.call_close)
-        self.free = 0
-        """What stands before is the value's for sure."""
-        self._seen = 0
-        self._depth = 0
-        self._flat = False
-        self._maybe = -1
-        self._inner = -1
-        """The first end in a call that was opened inside the value."""
 
-    def moved(self) -> None:
-        """What was free is taken."""
-        self._seen -= self.free
-        self._maybe -= self.free if self._maybe >= 0 else 0
-        self._inner -= self.free if self._inner >= 0 else 0
-        self.free = 0
-
-    def look(self) -> int:
-        """The value's length, -1 as long as that isn't known."""
-        found = self._scan()
-        if found < 0 <= self._inner and self.src.final and self._maybe < 0:
-            # What was opened inside was no call, or one that never ended.
-            self._seen, self._flat = self._inner, True
-            found = self._scan()
-        return self._maybe if found < 0 and self.src.final else found
-
-    def _scan(self) -> int:
+    def scan(self) -> int:
         src, parser = self.src, self.parser
         while True:
-            found, tag = first_of(src.text, self.tags, src.at + self._seen)
+            found, tag = first_of(src.text, self.tags, src.at + self.seen)
             if not tag:
-                held = max(partial(src.rest[self._seen :], tag) for tag in self.tags)
-                stop = self._seen = len(src) - (0 if src.final else held)
-                break
+                held = max(partial(src.rest[self.seen :], tag) for tag in self.tags)
+                return self.hold(len(src) - (0 if src.final else held))
             at, behind = found - src.at, found + len(tag)
             if tag == parser.value_close:
                 after = parser.after(behind)
                 if after is After.OPEN:
-                    stop = self._seen = at
-                    break
-                if after is After.INSIDE:
-                    pass
-                elif self._depth and not self._flat:
-                    self._inner = at if self._inner < 0 else self._inner
-                elif after is After.END:
+                    return self.hold(at)
+                if self.closes(at, after):
                     return at
-                else:
-                    self._maybe = at
             elif tag == parser.call_open:
                 opens = parser.opens(behind)
                 if opens is None:
-                    stop = self._seen = at
-                    break
-                if opens and self._maybe >= 0:
-                    return self._maybe
-                self._depth += opens
-            elif self._depth:
-                self._depth -= 1
-            self._seen = behind - src.at
-        self.free = min(at for at in (stop, self._maybe, self._inner) if at >= 0)
-        return -1
+                    return self.hold(at)
+                if opens and self.maybe >= 0:
+                    return self.maybe
+                self.depth += opens
+            elif self.depth:
+                self.depth -= 1
+            self.seen = behind - src.at
 
 
 class InvokeParser(TaggedParser):

@@ -23,6 +23,7 @@ MARKED = {
     "deepseek_v3": "<｜tool▁calls▁begin｜>' + tool['type'] + '\\n```json\\n'",
     "deepseek_v31": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>",
     "deepseek_v32": "<｜DSML｜function_calls>",
+    "deepseek_v4": "<｜DSML｜tool_calls>",
     "harmony": "<|start|>assistant<|channel|>commentary to=functions.x<|message|>",
     "gemma": "<|tool_call>call:x{}<tool_call|>",
     "function_gemma": "<start_function_call>call:x{}<end_function_call>",
@@ -51,6 +52,12 @@ def test_each_family_is_known_by_its_template() -> None:
         (templates.GEMMA, "hermes"),
         (templates.DEEPSEEK, "hermes"),
         (TOOLS + templates.LLAMA3, "llama_json"),
+        (TOOLS + "{% set d = '｜DSML｜' %}{{ '<' + d + 'tool_calls>' }}", "deepseek_v4"),
+        (
+            TOOLS + "{% set d = '｜DSML｜' %}{% if message.tool_calls %}"
+            "{{ '<' + d + 'function_calls>' }}{% endif %}",
+            "deepseek_v32",
+        ),
         ("", "hermes"),
         (TOOLS, "hermes"),
     ],

@@ -3,101 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import cast
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from anyclaude.dialect import CallClose, CallOpen, CallPiece, Dialect
-from anyclaude.tools.families import hermes, llama_json, llama_pythonic, mistral, qwen3_coder
+from anyclaude.tools.families import FAMILIES
 from anyclaude.types import JsonObject, ToolDefinition
 from tests.tools.families.kit import cuts, read
+from tests.tools.families.strategies import keys, names, text, texts, typed, values
 
-DIALECTS: dict[str, Dialect] = {
-    d.name: d
-    for d in (
-        hermes.DIALECT,
-        qwen3_coder.DIALECT,
-        mistral.DIALECT,
-        mistral.LIST_DIALECT,
-        llama_json.DIALECT,
-        llama_pythonic.DIALECT,
-        llama_pythonic.LFM2_DIALECT,
-    )
-}
-families = pytest.mark.parametrize("name", list(DIALECTS))
-WORDS = [
-    "</tool_call>",
-    "<tool_call>",
-    "[TOOL_CALLS]",
-    "[ARGS]",
-    "<|python_tag|>",
-    "<|python_end|>",
-    "<|tool_call_end|>",
-    "</function>",
-    "</parameter>",
-    "\n",
-    "\n\n",
-    "```\n",
-    "'",
-    '"',
-    '"""',
-    "\\",
-    "\\n",
-    "\\u0041",
-    "{",
-    "}",
-    "]",
-    ")",
-    ", ",
-    "    ",
-    "&amp;",
-    "<a href='x'>",
-    "😀",
-    "\r\n",
-    "\t",
-    "\x00",
-    "null",
-    "1",
-    "name",
-    "<think>",
-    "\u2028",
-    "\ufeff",
-]
-
-plain = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-text = plain | st.lists(st.sampled_from(WORDS), max_size=10).map("".join)
-numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-values: st.SearchStrategy[object] = st.recursive(
-    st.none() | st.booleans() | numbers | text,
-    lambda v: st.lists(v, max_size=3) | st.dictionaries(plain, v, max_size=3),
-    max_leaves=6,
-)
-names = st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True)
-keys = st.from_regex(r"[a-zA-Z0-9_.-]{1,20}", fullmatch=True)
-any_keys = keys | text
-
-
-def typed(arguments: Mapping[str, object]) -> JsonObject:
-    """A schema with the very types that ``arguments`` have."""
-
-    def of(value: object) -> str:
-        match value:
-            case None:
-                return "null"
-            case bool():
-                return "boolean"
-            case int() | float():
-                return "number"
-            case str():
-                return "string"
-            case Mapping():
-                return "object"
-        return "array"
-
-    return {"type": "object", "properties": {k: {"type": of(v)} for k, v in arguments.items()}}
+TAGGED = ("qwen3_coder", "glm", "minimax", "deepseek_v32", "deepseek_v4")
+BARE = ("gemma", "function_gemma")
+families = pytest.mark.parametrize("name", list(FAMILIES))
 
 
 def check(dialect: Dialect, name: str, arguments: dict[str, object], seed: int) -> None:
@@ -108,35 +28,110 @@ def check(dialect: Dialect, name: str, arguments: dict[str, object], seed: int) 
         opened, piece, closed = read(dialect, pieces, tools)
         assert isinstance(opened, CallOpen) and isinstance(piece, CallPiece)
         assert opened == CallOpen(name)
-        assert json.dumps(json.loads(piece.json)) == json.dumps(arguments)
+        # As text: for Python, true and 1 are equal.
+        assert json.dumps(json.loads(piece.json), sort_keys=True) == json.dumps(
+            arguments, sort_keys=True
+        )
         assert closed == CallClose(written, True)
 
 
 @families
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(call_name=names, data=st.data(), seed=st.integers(0, 99))
 def test_any_call_is_read_back(name: str, call_name: str, data: st.DataObject, seed: int) -> None:
-    # Tags hold no keys with brackets, and a key has to begin somewhere.
-    kind = keys if name == "qwen3_coder" else any_keys
-    arguments = data.draw(st.dictionaries(kind, values, max_size=5))
-    check(DIALECTS[name], call_name, arguments, seed)
+    # Tags and bare keys hold what can be a property's name, JSON any.
+    kind = keys if name in TAGGED + BARE else keys | text
+    inner = keys if name in BARE else keys | text
+    # Where another tag opens behind it, a closing tag of MiniMax can't be told from an end.
+    strings = texts("</parameter>") if name == "qwen3_coder" else text
+    arguments = data.draw(st.dictionaries(kind, values(inner, strings), max_size=5))
+    check(FAMILIES[name], call_name, arguments, seed)
+
+
+CLOSING = {
+    "hermes": ("</tool_call>", '"}}\n</tool_call>', '<tool_call>\n{"name": "Bash"'),
+    "qwen3_coder": (
+        "</parameter>",
+        "\n</parameter>\n</function>\n</tool_call>",
+        "<function=Bash>\n<parameter=command>\nls\n</parameter>\n</function>",
+    ),
+    "llama_json": ('"}}', "<|python_tag|>"),
+    "llama_pythonic": ("')]", '")', "<|python_end|>"),
+    "lfm2": ("')]<|tool_call_end|>", "<|tool_call_end|>"),
+    "mistral": ("[TOOL_CALLS]", '"}[TOOL_CALLS]Bash[ARGS]{'),
+    "mistral_list": ("[TOOL_CALLS]", '"}}]'),
+    "glm": (
+        "</arg_value>",
+        "</arg_value>\n</tool_call>",
+        "<tool_call>Bash\n<arg_key>command</arg_key>\n"
+        "<arg_value>ls</arg_value>\n<arg_key>timeout</arg_key>\n<arg_value>1</arg_value>\n</tool_call>",
+    ),
+    "minimax": (
+        "</parameter>",
+        "</parameter>\n</invoke>\n</minimax:tool_call>",
+        '<invoke name="Bash">\n<parameter name="a">1</parameter>\n'
+        '<parameter name="b">2</parameter>\n</invoke>',
+    ),
+    "deepseek_v32": (
+        "</｜DSML｜parameter>",
+        "</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>",
+    ),
+    "deepseek_v4": ("</｜DSML｜parameter>", "</｜DSML｜invoke>\n</｜DSML｜tool_calls>"),
+    "kimi": ("<|tool_call_end|>", "<|tool_call_end|><|tool_calls_section_end|>"),
+    "deepseek_v3": ("```<｜tool▁call▁end｜>", "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"),
+    "deepseek_v31": ("<｜tool▁call▁end｜>", '"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>'),
+    "harmony": ("<|call|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    "gemma": ('<|"|>', '<|"|>}', "<tool_call|>", "}<tool_call|>"),
+    "function_gemma": ("<escape>", "<escape>}", "<end_function_call>", "}<end_function_call>"),
+    "phi": ("<|/tool_call|>", '"}}]<|/tool_call|>', "<|tool_call|>["),
+    "phi_functools": ("functools[", '"}}]'),
+    "granite": ("<|tool_call|>", '"}}]</tool_call>', "</tool_call>"),
+}
 
 
 @families
-@settings(deadline=None, max_examples=100)
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_value_may_hold_what_ends_it(name: str, place: str) -> None:
+    for closing in CLOSING[name]:
+        content = f"# An end looks like this: {closing}\nand this is the next line."
+        arguments: dict[str, object] = {"content": content, "file_path": "a.md"}
+        if place == "last":
+            arguments = dict(reversed(arguments.items()))
+        check(FAMILIES[name], "Write", arguments, 7)
+
+
+@families
+@settings(deadline=None, max_examples=60)
 @given(content=text, tail=text)
 @example("</parameter>\n</function>\n</tool_call>", "\n</parameter>\n</function>\n</tool_call>\n")
 @example("\n", "")
 @example("", "\n")
+@example("\n  x\n", " ")
 def test_code_is_kept_byte_for_byte(name: str, content: str, tail: str) -> None:
-    arguments = {"file_path": "a.py", "content": content, "count": 3, "tail": tail}
-    check(DIALECTS[name], "Write", arguments, 1)
+    # A call opened in one value and closed in the next can't be told from a nested one.
+    assume("invoke name=" not in content)
+    arguments = {"content": content, "count": 3, "file_path": "a.py", "tail": tail}
+    check(FAMILIES[name], "Write", arguments, 1)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].start])
+def test_two_calls_in_a_row_are_two(name: str) -> None:
+    dialect = FAMILIES[name]
+    one = dialect.render("Write", {"content": "a\n", "file_path": "a.py"})
+    two = dialect.render("Write", {"content": "b\n", "file_path": "b.py"})
+    for written in (one + two, f"{one}\n{two}"):
+        segments = read(dialect, list(written))
+        assert segments == read(dialect, [written])
+        assert [s for s in segments if isinstance(s, CallOpen)] == [CallOpen("Write")] * 2
+        first, second = (json.loads(s.json) for s in segments if isinstance(s, CallPiece))
+        assert (first["content"], second["content"]) == ("a\n", "b\n")
+        assert [s.complete for s in segments if isinstance(s, CallClose)] == [True, True]
 
 
 @families
 def test_an_argument_leaves_while_it_is_written(name: str) -> None:
     """The first piece of a long string is out before a tenth of it is in."""
-    dialect = DIALECTS[name]
+    dialect = FAMILIES[name]
     body = "".join(f"line {i}: <b>&amp;</b> \"quoted\" 'too' \\n\n" for i in range(60))
     tools = (ToolDefinition("Write", "", typed({"content": body})),)
     written = dialect.render("Write", {"content": body})

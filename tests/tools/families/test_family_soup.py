@@ -1,4 +1,4 @@
-"""Any text comes apart the same however it is cut, and nothing of it is lost."""
+"""Text full of the families' markers comes apart the same however it is cut, all of it."""
 
 from __future__ import annotations
 
@@ -17,115 +17,28 @@ from anyclaude.dialect import (
     ThinkingEnd,
     ThinkingPiece,
 )
-from anyclaude.tools.families import hermes, llama_json, llama_pythonic, mistral, qwen3_coder
+from anyclaude.tools.families import FAMILIES
 from anyclaude.types import ThinkingMarkers
 from tests.tools.families.kit import OPENED, THINK, read, shown
+from tests.tools.families.soup_words import ANY, WORDS
 
-ANY = ["<", "{", "}", '"', "\\", '\\"', " ", "\n", "x", "é", ",", ":", "```", "```\n", "\n\n", "1"]
-THINKING = ["<think>", "</think>", "</thi"]
-JSON = [
-    '"name": "Bash"',
-    '"name": "x"',
-    ', "arguments": {',
-    '"command": "ls',
-    '"}}',
-    "null",
-    "[",
-    "]",
-]
-WORDS: dict[str, list[str]] = {
-    "hermes": [
-        *JSON,
-        "<tool_call>",
-        "</tool_call>",
-        "<tool_",
-        "call>",
-        '<tool_call>{"name": "Bash"',
-    ],
-    "qwen3_coder": [
-        *JSON,
-        "<tool_call>",
-        "</tool_call>",
-        "<tool_call>\n<function=Bash>\n",
-        "<function=Bash>",
-        "<function=",
-        "<function=zz>",
-        "</function>",
-        "<parameter=command>\n",
-        "<parameter=timeout>",
-        "<parameter=",
-        "</parameter>",
-        "\n</parameter>\n",
-        "</param",
-        "<parameter=command>\nls\n</parameter>",
-        "\n</parameter>\n</function>\n</tool_call>",
-        ">",
-        "null",
-        "true",
-    ],
-    "mistral": [
-        *JSON,
-        "[TOOL_CALLS]",
-        "[ARGS]",
-        "[CALL_ID]",
-        "Bash",
-        "[TOOL_CALLS]Bash[ARGS]{",
-        "[AR",
-    ],
-    "llama_json": [
-        *JSON,
-        "<|python_tag|>",
-        "<function=Bash>",
-        "</function>",
-        '{"name": "Bash"',
-        '"parameters": {',
-        "; ",
-        "[Bash(",
-        "command=",
-        "'",
-        ")",
-        "<|python_tag|>{",
-        "<|py",
-        '{"name": "Bash", "parameters": {',
-    ],
-    "llama_pythonic": [
-        "[Bash(",
-        "command=",
-        "'",
-        '"""',
-        ")",
-        "]",
-        "now()",
-        "[now()",
-        "<|python_start|>",
-        "<|python_end|>",
-        "<|tool_call_start|>[",
-        "<|tool_call_end|>",
-        "=",
-        "(",
-        "[",
-        "**{",
-        "\\n",
-        "\\x4",
-        "\\u00e9",
-        "Bash(",
-    ],
-}
-DIALECTS = {
-    "hermes": hermes.DIALECT,
-    "qwen3_coder": qwen3_coder.DIALECT,
-    "mistral": mistral.DIALECT,
-    "llama_json": llama_json.DIALECT,
-    "llama_pythonic": llama_pythonic.DIALECT,
-}
-families = pytest.mark.parametrize("name", list(DIALECTS))
+SECTION_ENDS = (
+    "</minimax:tool_call>",
+    "</｜DSML｜function_calls>",
+    "</｜DSML｜tool_calls>",
+    "<｜tool▁calls▁end｜>",
+    "<|tool_calls_section_end|>",
+    "</tool_call>",
+)
+SECTIONED = ("minimax", "deepseek_v32", "deepseek_v4", "deepseek_v3", "deepseek_v31", "kimi", "glm")
+"""Families of which an end of a section that stands alone goes, and all white space around it."""
+families = pytest.mark.parametrize("name", list(WORDS))
 markers = st.sampled_from([None, THINK, OPENED])
 
 
 def soup(name: str) -> st.SearchStrategy[str]:
-    return st.lists(
-        st.sampled_from([*ANY, *WORDS[name], *WORDS[name], *THINKING]), max_size=20
-    ).map("".join)
+    words = st.sampled_from([*ANY, *WORDS[name], *WORDS[name]])
+    return st.lists(words, max_size=20).map("".join)
 
 
 def check_order(segments: list[Segment]) -> None:
@@ -143,7 +56,9 @@ def check_order(segments: list[Segment]) -> None:
                 opened = False
             case TextPiece(text) | ThinkingPiece(text):
                 assert not opened and text
-            case CallBroken() | ThinkingEnd():
+            case CallBroken(raw, reason):
+                assert not opened and raw and reason
+            case ThinkingEnd():
                 assert not opened
     assert not opened
 
@@ -155,10 +70,10 @@ def whole(dialect: Dialect, text: str, thinking: ThinkingMarkers | None) -> list
 
 
 @families
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(data=st.data())
 def test_any_splitting_gives_the_same_segments(name: str, data: st.DataObject) -> None:
-    dialect, text, thinking = DIALECTS[name], data.draw(soup(name)), data.draw(markers)
+    dialect, text, thinking = FAMILIES[name], data.draw(soup(name)), data.draw(markers)
     segments = whole(dialect, text, thinking)
     assert read(dialect, list(text), thinking=thinking) == segments
     places = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
@@ -166,14 +81,33 @@ def test_any_splitting_gives_the_same_segments(name: str, data: st.DataObject) -
     assert read(dialect, pieces, thinking=thinking) == segments
 
 
-@families
-@settings(deadline=None, max_examples=200)
+@pytest.mark.parametrize("name", [name for name in WORDS if name not in ("harmony", *SECTIONED)])
+@settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_no_character_is_lost(name: str, data: st.DataObject) -> None:
     text = data.draw(soup(name))
-    segments = whole(DIALECTS[name], text, None)
+    segments = whole(FAMILIES[name], text, None)
     rebuilt = shown(segments)
     # White space after the last call is all that goes.
     assert text.startswith(rebuilt) and not text[len(rebuilt) :].strip()
     if not segments or isinstance(segments[-1], TextPiece):
         assert rebuilt == text
+
+
+@pytest.mark.parametrize("name", SECTIONED)
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_of_sections_only_ends_that_stand_alone_are_lost(name: str, data: st.DataObject) -> None:
+    text = data.draw(soup(name))
+    rebuilt = shown(whole(FAMILIES[name], text, None))
+    for end in SECTION_ENDS:
+        text, rebuilt = text.replace(end, ""), rebuilt.replace(end, "")
+    assert "".join(text.split()) == "".join(rebuilt.split())
+
+
+@settings(deadline=None, max_examples=150)
+@given(text=soup("harmony"))
+def test_of_messages_only_their_headers_are_lost(text: str) -> None:
+    rest = iter("".join(text.split()))
+    segments = whole(FAMILIES["harmony"], text, None)
+    assert all(char in rest for char in "".join(shown(segments).split()))
