@@ -133,9 +133,9 @@ class ModelPicker(ModalScreen[None]):
     def _show_models(self) -> None:
         options = self.query_one(ModelList)
         kept = options.highlighted
-        room = max(20, options.scrollable_content_region.width - 2)
+        room = max(20, options.scrollable_content_region.width - 3)
         heading = _columns("NAME", ("SIZE", "BITS", "CONTEXT", "TOOLS", ""), room)
-        self.query_one("#model-heading", Static).update(Content(f"  {heading}"))
+        self.query_one("#model-heading", Static).update(Content(f"   {heading}"))
         options.clear_options()
         loaded = 0
         for index, model in enumerate(self._models):
@@ -247,6 +247,6 @@ def _model_text(model: ModelInfo, loaded: bool, room: int) -> Text:
         "" if model.fits else "too large",
     )
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append("● " if loaded else "  ")
+    text.append(" ● " if loaded else "   ")
     text.append(_columns(f.one_line(model.name), figures, room), "bold" if loaded else "")
     return text
