@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from textual.app import App
+from textual.events import Event, Paste
 from textual.screen import Screen
 from textual.worker import Worker
 
 from anyclaude.config.settings import UiSettings
 from anyclaude.control import Control
 from anyclaude.errors import AnyclaudeError
-from anyclaude.events import Event
+from anyclaude.events import Event as BusEvent
+from tui import format as f
 from tui.clipboard import copy_by_command
 from tui.screen import MainScreen
 from tui.source import Source
@@ -39,7 +41,7 @@ class Surroundings:
     now: Callable[[], float] = time.time
     tick_s: float | None = TICK_S
     copy: Callable[[str], Awaitable[bool]] = copy_by_command
-    logged: Callable[[], Sequence[Event]] = tuple
+    logged: Callable[[], Sequence[BusEvent]] = tuple
     data_dir: Path | None = None
 
 
@@ -94,7 +96,19 @@ class Desk(App[None], inherit_bindings=False):
 
     def _say(self, message: str, severity: str = "information") -> None:
         kind = severity if severity in ("warning", "error") else "information"
-        self.notify(message, severity=kind, markup=False)  # type: ignore[arg-type]
+        text = f.clean(message).replace("\t", " ")
+        self.notify(text, severity=kind, markup=False)  # type: ignore[arg-type]
+
+    @property
+    def clipboard(self) -> str:
+        """What ctrl+v puts into a field: what was copied here may come from anywhere."""
+        return f.clean(super().clipboard)
+
+    async def on_event(self, event: Event) -> None:
+        """What is pasted into a field is on the screen next, so it is made harmless first."""
+        if isinstance(event, Paste) and not event.is_forwarded:
+            event.text = f.clean(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        await super().on_event(event)
 
     def _steer(self, work: Coroutine[None, None, None]) -> Worker[None]:
         """Carries out what was asked for, beside the loop; what goes wrong is said."""

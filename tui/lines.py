@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 
 from rich.cells import cell_len, get_character_cell_size
 
-from tui.format import clean
+from tui.clean import LONGEST_LINE, clean
 
 Tone: TypeAlias = Literal[
     "text", "muted", "strong", "accent", "ok", "warn", "error", "run", "think", "pick"
@@ -136,7 +136,10 @@ def _cut(spans: Sequence[Span], start: int, end: int) -> tuple[Span, ...]:
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
-    """``text`` in exactly ``width`` cells: cut with an ellipsis, or padded."""
+    """``text`` in exactly ``width`` cells: made harmless, cut with an ellipsis, or padded."""
+    text = text[:LONGEST_LINE]
+    if not (text.isascii() and text.isprintable()):
+        text = clean(text).replace("\t", " ").replace("\n", "␊")
     cells = len(text) if text.isascii() else cell_len(text)
     if cells > width:
         end = _fit(text, 0, width - 1) if width > 1 else 0

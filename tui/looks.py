@@ -6,6 +6,7 @@ import asyncio
 
 from textual.app import App
 
+from tui import format as f
 from tui.desk import Desk
 from tui.themes import Themes, reload
 
@@ -38,7 +39,7 @@ class Looks(Desk):
             self._notice(f"There is no theme {self._ui.theme}; using {self.theme} of {known}")
 
     def _notice(self, text: str) -> None:
-        self.notify(text, severity="warning", markup=False, timeout=_NOTICE_S)
+        self.notify(f.clean(text), severity="warning", markup=False, timeout=_NOTICE_S)
 
     def look_at_themes(self) -> None:
         """Reads the theme files again if one has changed; called once a second."""

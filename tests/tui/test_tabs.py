@@ -130,7 +130,8 @@ def test_welcome_follows_the_engine() -> None:
     assert "8,192 tokens of context" in ready and "http://h:1" in ready and "better" in ready
     unloaded = plain_text(welcome_lines(Welcome(EngineState("unloaded"), True), 70))
     assert "m picks one" in unloaded
-    failed = plain_text(welcome_lines(Welcome(EngineState("failed", detail="no room")), 70))
+    broken = Welcome(EngineState("failed", detail="no room"), offers=(("R", "starts it again"),))
+    failed = plain_text(welcome_lines(broken, 70))
     assert "no room" in failed and "R starts it again" in failed
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.events import Resize
 from textual.screen import ModalScreen
 
@@ -34,7 +35,7 @@ class Confirm(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="confirm", classes="dialog") as box:
-            box.border_title = self._title
+            box.border_title = Content(self._title)
             yield Page(id="confirm-text")
             yield Foot()
 

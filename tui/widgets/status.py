@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.events import Click
 from textual.message import Message
@@ -63,7 +64,7 @@ class Header(Row):
         # The model's name gives way: what is after it must stay in sight.
         room = self.size.width - sum(len(text) for text, _ in (*before, *after))
         name = f.short_model(engine.model)
-        if self.size.width and len(name) > room:
+        if self.size.width and cell_len(name) > room:
             name = fit(name, max(1, room))
         self.show(Content.assemble(*before, (name, "$primary"), *after))
 
