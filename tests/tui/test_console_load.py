@@ -150,7 +150,7 @@ def test_a_terminal_says_what_it_saw() -> None:
         seen = terminal.until(lambda painted: b"typed" in painted, 30)
         assert seen >= pressed > terminal.began
         assert not terminal.ended
-        with pytest.raises(AnyclaudeError, match="wrote '.*typed"):
+        with pytest.raises(AnyclaudeError, match=r"wrote '.*typed"):
             terminal.until(lambda painted: b"never" in painted, 0.01)
     assert terminal.ended
 
