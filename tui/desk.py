@@ -104,6 +104,10 @@ class Desk(App[None], inherit_bindings=False):
         """What ctrl+v puts into a field: what was copied here may come from anywhere."""
         return f.clean(super().clipboard)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Half a surrogate pair, which JSON may hold, can't be sent anywhere."""
+        super().copy_to_clipboard(text.encode("utf-8", "replace").decode())
+
     async def on_event(self, event: Event) -> None:
         """What is pasted into a field is on the screen next, so it is made harmless first."""
         if isinstance(event, Paste) and not event.is_forwarded:

@@ -30,11 +30,12 @@ class TextRenderer:
 
     def __init__(self, tokenizer: TokenizerWrapper, at: datetime.datetime) -> None:
         self._tokenizer = tokenizer
+        # Only where it differs from the tokenizer's: renderers written in Python take none.
+        self._instead: dict[str, str] = {}
         if not tokenizer.has_chat_template:
-            tokenizer.chat_template = _PLAIN_TEMPLATE
-            tokenizer.has_chat_template = True
-        if isinstance(template := tokenizer.chat_template, str):
-            tokenizer.chat_template = _DATE_CALL.sub(
+            self._instead["chat_template"] = _PLAIN_TEMPLATE
+        elif isinstance(template := tokenizer.chat_template, str) and _DATE_CALL.search(template):
+            self._instead["chat_template"] = _DATE_CALL.sub(
                 lambda call: json.dumps(at.strftime(call[2])), template
             )
 
@@ -54,6 +55,7 @@ class TextRenderer:
                 add_generation_prompt=tail,
                 tokenize=False,
                 enable_thinking=thinking,
+                **self._instead,
             )
         except Exception as error:  # a template is a program of the model's maker
             raise TemplateRefused(str(error) or type(error).__name__) from error

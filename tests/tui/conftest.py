@@ -47,6 +47,12 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What an export writes into the working folder goes away with the test."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
 def pressed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The ids of the bindings that keys were found to stand for, and whose action ran."""
     ids: set[str] = set()

@@ -243,7 +243,7 @@ def _model_text(model: ModelInfo, loaded: bool, room: int) -> Text:
         f.size(model.size_bytes),
         f.one_line(model.quantization),
         f.count(model.context_limit) if model.context_limit else "-",
-        model.tools,
+        f.one_line(model.tools),
         "" if model.fits else "too large",
     )
     text = Text(no_wrap=True, overflow="ellipsis")
