@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from anyclaude.dialect import Dialect
+from anyclaude.dialect import Dialect, Segment
 from anyclaude.types import (
     MessagesRequest,
     PrefixMiss,
@@ -32,7 +32,8 @@ class Admission:
     hash that requests with the same system prompt and tools have in common. ``constrained`` is
     whether a grammar holds the answer's calls, or its JSON, to the schemas. ``hidden`` gives the
     paths in a tool's ``description`` and ``input_schema`` that the model's prompt doesn't show;
-    it may take a tenth of a second, on any thread.
+    it may take a tenth of a second, on any thread. ``estimated``: the backend tells the true usage
+    only at the end.
     """
 
     backend: str
@@ -49,6 +50,7 @@ class Admission:
     notes: tuple[str, ...] = ()
     constrained: bool = False
     hidden: Callable[[ToolDefinition], tuple[tuple[str | int, ...], ...]] = nothing_hidden
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,19 @@ class Prefill:
 class Delta:
     """Text as the model wrote it, markers and all, with the number of tokens it took."""
 
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Output of a backend that takes its answers apart itself.
+
+    ``text`` is what a person is shown of it while it comes, ``tokens`` how many it was, as far as
+    that is known before the end.
+    """
+
+    segments: tuple[Segment, ...]
     text: str
     tokens: int
 
@@ -85,7 +100,7 @@ class Finish:
     time_saved_ms: float = 0.0
 
 
-BackendEvent: TypeAlias = Prefill | Delta | Finish
+BackendEvent: TypeAlias = Prefill | Delta | Parsed | Finish
 
 
 @runtime_checkable
@@ -157,7 +172,8 @@ class BackendRequest:
 
     ``callable_tools`` may be called: those of the request and deferred ones. Without any given
     they are the request's. An answer that is to ``resume`` goes on with a constrained call; its
-    :class:`Finish` has the tokens of the text resumed too.
+    :class:`Finish` has the tokens of the text resumed too. ``model`` is the name that the backend
+    knows the model by, empty for whatever it serves.
     """
 
     id: str
@@ -168,3 +184,4 @@ class BackendRequest:
     echo_fate: Literal["put_back", "changed", "unknown"] | None = None
     callable_tools: tuple[ToolDefinition, ...] = ()
     resume: Resume | None = None
+    model: str = ""

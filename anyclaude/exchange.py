@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from anyclaude.answer import Answer
-from anyclaude.backend import Admission, BackendEvent, Delta, Finish, Generation, Prefill, Resume
+from anyclaude.backend import Admission, BackendEvent, Delta, Finish, Generation, Parsed, Prefill, Resume
 from anyclaude.errors import AnyclaudeError, ApiError
 from anyclaude.events import FirstToken, OutputDelta, PrefillProgress, ToolCallSeen
 from anyclaude.keepalive import KeepAlive, KeepAliveTimes, ticking
@@ -173,7 +173,7 @@ class Exchange:
                 self._ledger.publish(PrefillProgress(self.id, step.done, step.total))
                 keepalive.progress(step.done, step.total)
                 return []
-            case Delta():
+            case Delta() | Parsed():
                 events = await self._delta(step)
                 keepalive.sent(bool(events))
                 return events
@@ -182,7 +182,7 @@ class Exchange:
             case None:
                 return self._keep_alive(keepalive)
 
-    async def _delta(self, delta: Delta) -> list[StreamEvent]:
+    async def _delta(self, delta: Delta | Parsed) -> list[StreamEvent]:
         ledger, answer = self._ledger, self._answer
         if self._recorder.first_token():
             ledger.publish(FirstToken(self.id, self._recorder.ttft_ms))
