@@ -183,7 +183,7 @@ def _refusal(backend: str, status: int, said: Said, retry_after: float | None) -
     retryable = status in (408, 409, 429) or (status >= 500 and status != 501)
     kind = said.type if said.type in _STATUS_OF else _type_of(status)
     found = None
-    if status in (400, 413, 422) or (status >= 500 and status not in (502, 503, 504, 529)):
+    if status not in (401, 402, 403, 404, 429):
         found = overflow.find(said.message, said.code, said.fields)
     if found is not None:
         status, kind, category, retryable = 400, "invalid_request_error", "resource", False

@@ -8,6 +8,7 @@ aren't kept, proxies of the environment aren't used.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -259,7 +260,8 @@ def _tracing() -> aiohttp.TraceConfig:
 
 
 def _with_defaults(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
-    pairs = CIMultiDict(headers)
+    # One spelling of each name, or aiohttp would take a second one for a correction.
+    pairs = CIMultiDict((name.lower(), value) for name, value in headers)
     pairs.setdefault("accept-encoding", "identity")
     pairs.setdefault("user-agent", "anyclaude")
     return pairs
@@ -324,4 +326,6 @@ _RESET = re.compile(r"\. \w+(?:Error|Exception)\(")
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__

@@ -38,7 +38,8 @@ def _p(pattern: str, *groups: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
     return re.compile(pattern.replace("#", _N), re.IGNORECASE | re.DOTALL), groups
 
 
-# What the groups of a pattern are. "total" is prompt and output in one figure.
+# What the groups of a pattern are. "total" is prompt and output in one figure; "room" is what the
+# window leaves for a prompt.
 _NUMBERED = (
     # Anthropic
     _p(r"prompt is too long: # tokens > # maximum", "prompt", "maximum"),
@@ -46,96 +47,98 @@ _NUMBERED = (
     # OpenAI, vLLM, LiteLLM, DeepSeek
     _p(
         r"maximum context length is # tokens.*?requested # tokens \(# in the \w+, # in the",
-        "maximum",
-        "total",
-        "prompt",
-        "output",
+        *("maximum", "total", "prompt", "output"),
     ),
+    # vLLM: it stops counting once a prompt is too long for the output that is to fit beside it.
+    _p(
+        r"passed # input tokens and requested # output.*?maximum input length of #",
+        *("prompt", "output", "room"),
+    ),
+    _p(
+        r"maximum context length is #.*?requested # output.*?contains at least # input",
+        *("maximum", "output", "least"),
+    ),
+    _p(
+        r"maximum context length is #.*?requested # output.*?contains # input",
+        *("maximum", "output", "prompt"),
+    ),
+    _p(
+        r"max_completion_tokens' is too large: #.*?maximum context length is #.*?has # input",
+        *("output", "maximum", "prompt"),
+    ),
+    _p(r"maximum context length is #.*?has # input tokens", "maximum", "prompt"),
+    _p(r"prompt \(length #\) is longer than the maximum model length of #", "prompt", "maximum"),
+    _p(r"\(total length #\) is too long.*?\(context length #\)", "prompt", "maximum"),
     # OpenRouter
     _p(
-        r"maximum context length is # tokens.*?requested about # tokens \(# of text input,"
-        r"(?: # of tool input,)? # in the output",
-        "maximum",
-        "total",
-        "prompt",
-        "tools",
-        "output",
+        r"maximum context length is #.*?\(# of text input(?:, # of tool input)?, # in the output",
+        *("maximum", "prompt", "tools", "output"),
     ),
-    _p(r"maximum context length is # tokens.*?resulted in # tokens", "maximum", "prompt"),
-    # vLLM
-    _p(
-        r"max_completion_tokens' is too large: #.*?maximum context length is # tokens"
-        r".*?has # input tokens",
-        "output",
-        "maximum",
-        "prompt",
-    ),
-    _p(r"maximum context length is # tokens.*?has # input tokens", "maximum", "prompt"),
-    _p(
-        r"passed # input tokens and requested # output tokens.*?context length is only # tokens",
-        "prompt",
-        "output",
-        "maximum",
-    ),
-    _p(r"prompt \(length #\) is longer than the maximum model length of #", "prompt", "maximum"),
-    _p(r"Input length \(#\) exceeds model's maximum context length \(#\)", "prompt", "maximum"),
-    # SGLang
+    _p(r"maximum context length is #.*?requested about # tokens", "maximum", "prompt"),
+    # OpenAI
+    _p(r"(?:maximum context length is|configured limit of) #.*?resulted in #", "maximum", "prompt"),
+    # SGLang, Together
     _p(r"input \(# tokens\) is longer than the model's context length \(#", "prompt", "maximum"),
+    _p(r"length \(#\) exceeds (?:the )?model's maximum context length \(#", "prompt", "maximum"),
     _p(
-        r"maximum context length of # tokens.*?total of # tokens: # tokens from the input"
-        r".*?and # tokens for",
-        "maximum",
-        "total",
-        "prompt",
-        "output",
+        r"maximum context length of #.*?total of # tokens: # tokens from.*?and # tokens for",
+        *("maximum", "total", "prompt", "output"),
     ),
     # llama.cpp
-    _p(r"request \(# tokens\) exceeds the available context size \(# tokens", "prompt", "maximum"),
+    _p(r"request \(# tokens\) exceeds the available context size \(#", "prompt", "maximum"),
     # LM Studio
     _p(r"keep the first # tokens when context.*?context length of only #", "prompt", "maximum"),
-    _p(r"greater than the context length \(n_keep: #\s*>=\s*n_ctx: #", "prompt", "maximum"),
+    _p(r"n_keep:? *\(?#\)? *>= *n_ctx:? *\(?#", "prompt", "maximum"),
+    _p(r"input length # exceeds context length #", "prompt", "maximum"),
     # Text Generation Inference
     _p(
         r"must be <= #\. Given: # `inputs` tokens and # `max_new_tokens`",
-        "maximum",
-        "prompt",
-        "output",
+        *("maximum", "prompt", "output"),
     ),
     _p(r"must have less than # tokens\. Given: #", "maximum", "prompt"),
-    # Mistral, xAI, Gemini, Cohere
+    # Mistral, xAI, Gemini, Cohere, Moonshot, Copilot, Poolside
     _p(r"contains # tokens.*?too large for model with # maximum", "prompt", "maximum"),
-    _p(r"maximum prompt length is # but the request contains # tokens", "maximum", "prompt"),
-    _p(r"input token count \(?#\)? exceeds the maximum.*?\(#\)", "prompt", "maximum"),
+    _p(r"maximum prompt length is # but the request contains #", "maximum", "prompt"),
+    _p(r"token count \(?#\)? exceeds the maximum.*?\(#\)", "prompt", "maximum"),
     _p(r"prompt cannot exceed # - received #", "maximum", "prompt"),
-    # mlx servers and proxies in front of them
-    _p(r"prompt too long:? # tokens.*?(?:exceeds|>|limit)\D*#", "prompt", "maximum"),
-    _p(r"prompt \(?# tokens\)? exceeds[^\d]*#", "prompt", "maximum"),
+    _p(r"exceeded model token limit: # \(requested: #", "maximum", "prompt"),
+    _p(r"prompt token count of # exceeds the limit of #", "prompt", "maximum"),
+    _p(r"length # exceeds the maximum allowed input length of #", "prompt", "maximum"),
+    # Others that serve models on a Mac
+    _p(r"prompt has # tokens, but the configured context size is #", "prompt", "maximum"),
+    _p(r"prompt (?:is )?too long:? \(?# tokens.*?(?:exceeds|>|limit)\D*#", "prompt", "maximum"),
+    _p(r"prompt \(?# tokens\)? exceeds\D*#", "prompt", "maximum"),
 )
 
 _UNNUMBERED = re.compile(
     r"prompt is too long"
     r"|prompt too long"  # Ollama
-    r"|maximum context length"
-    r"|exceeds? the (?:model's )?context (?:window|length|size)"
-    r"|exceeds? (?:the )?(?:maximum|available|max) context"
-    r"|exceeds the context window"
-    r"|context window exceeds"
-    r"|contextwindowexceeded"  # LiteLLM
+    r"|max_tokens must be at least 1, got -"  # vLLM, of what a long prompt left
+    r"|exceeds? (?:the )?(?:model's |maximum |available |max |input )*context"
+    r"|longer than the (?:model's context|maximum model) length"
+    r"|(?:exceeds|exceeded|greater than) the context (?:window|length|size|limit)"
+    r"|maximum context (?:length|limit)"
+    r"|context window exceeds"  # MiniMax
+    r"|context_?window_?exceeded"  # LiteLLM, Z.ai
     r"|context (?:size|length|window) (?:has been |was )?exceeded"  # llama.cpp
     r"|context_length_exceeded"
-    r"|greater than the context length"  # LM Studio
-    r"|reached context length of"
-    r"|context the overflows"
+    r"|context the overflows|reached context length of"  # LM Studio
     r"|context overflow"
     r"|input is too long for requested model"  # Bedrock
     r"|reduce the length of the (?:messages|input|prompt)"  # Groq
+    r"|exceeds the maximum number of tokens allowed"  # Gemini
     r"|exceeded model token limit"  # Moonshot
     r"|prompt exceeds max length"  # Zhipu
     r"|range of input length should be",  # DashScope
     re.IGNORECASE,
 )
 _CODES = frozenset(
-    {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
+    {
+        "context_length_exceeded",
+        "exceed_context_size_error",
+        "model_context_window_exceeded",
+        "context_window_exceeded",
+    }
 )
 
 
@@ -150,11 +153,7 @@ def find(
                 for name, digits in zip(groups, match.groups(), strict=True)
                 if digits and digits.strip(",")
             }
-            return Overflow(
-                figures.get("prompt", 0) + figures.get("tools", 0),
-                figures.get("output", 0),
-                figures.get("maximum", 0),
-            )
+            return _overflow(figures)
     if fields:
         prompt, maximum = fields.get("n_prompt_tokens"), fields.get("n_ctx")  # llama.cpp
         if isinstance(prompt, int) and isinstance(maximum, int):
@@ -162,3 +161,13 @@ def find(
     if code in _CODES or _UNNUMBERED.search(message):
         return Overflow()
     return None
+
+
+def _overflow(figures: Mapping[str, int]) -> Overflow:
+    prompt = figures.get("prompt", 0) + figures.get("tools", 0)
+    output, maximum = figures.get("output", 0), figures.get("maximum", 0)
+    if "room" in figures:
+        return Overflow(prompt, 0, figures["room"])
+    if "least" in figures:
+        return Overflow(figures["least"], 0, maximum - output)
+    return Overflow(prompt, output, maximum)
