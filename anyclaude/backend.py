@@ -185,3 +185,53 @@ class BackendRequest:
     callable_tools: tuple[ToolDefinition, ...] = ()
     resume: Resume | None = None
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRequest:
+    """A client's request on its way to a backend that speaks the client's own API.
+
+    ``path`` is ``/v1/messages`` or ``/v1/messages/count_tokens``, ``query`` the raw query string.
+    ``headers`` are the client's own, secrets included; ``body`` is as received, and its ``model``
+    becomes this one's, unless that is empty.
+    """
+
+    id: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    model: str = ""
+    session_id: str = ""
+
+
+class Relayed(Protocol):
+    """An answer passed through; ``headers`` are those that may be passed back."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they come, untouched; UpstreamError when they break off."""
+        ...
+
+    async def close(self) -> None:
+        """Closes upstream at once. Idempotent."""
+        ...
+
+
+class RelayBackend(Protocol):
+    """Something that answers in the client's own API, byte for byte."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def relay(self, request: RelayRequest) -> Relayed:
+        """Raises UpstreamError when there is no answer, or one with an error status.
+
+        Of that the error has the bytes (``raw``, ``headers``), for the client to get unmasked.
+        """
+        ...

@@ -29,6 +29,7 @@ The mapping to HTTP lives in :mod:`anyclaude.server.errors` alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from anyclaude.records import ErrorCategory
 
 
@@ -211,7 +212,8 @@ class UpstreamError(ApiError):
 
     ``status`` and ``type`` are what a client is told. ``answered`` is whether the backend sent
     an error of its own, rather than nothing or nonsense; ``overflow`` whether it says that the
-    prompt is too long for it. ``retry_after`` is in seconds.
+    prompt is too long for it. ``retry_after`` is in seconds. ``raw`` and ``headers`` are the error
+    as it came, ``raw`` empty when not all of it did.
     """
 
     def __init__(
@@ -235,3 +237,5 @@ class UpstreamError(ApiError):
         self.retryable = retryable
         self.answered = answered
         self.overflow = overflow
+        self.raw = b""
+        self.headers: tuple[tuple[str, str], ...] = ()
