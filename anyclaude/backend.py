@@ -87,7 +87,10 @@ FinishReason: TypeAlias = Literal["stop", "length", "stop_sequence"]
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a generation: why, its exact tokens, and the true figures."""
+    """The end of a generation: why, its exact tokens, and the true figures.
+
+    ``estimated``: a backend elsewhere told no usage, so it was counted by characters.
+    """
 
     reason: FinishReason
     usage: Usage
@@ -98,6 +101,7 @@ class Finish:
     decode_ms: float = 0.0
     kv_bytes: int = 0
     time_saved_ms: float = 0.0
+    estimated: bool = False
 
 
 BackendEvent: TypeAlias = Prefill | Delta | Parsed | Finish

@@ -23,20 +23,26 @@ LOW_BUDGET = 4_096
 MEDIUM_BUDGET = 16_384
 """Thinking budgets up to which the effort is low and medium; Claude Code's 31,999 is high."""
 
+LEAST_OUTPUT = 1_024
+MARGIN = 1.1
+"""With a window known, the output gets what an estimate of the prompt and a tenth leave of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a server has refused for one model, and is therefore not sent again.
 
     ``fields`` of the body, ``keywords`` of tools' schemas; ``token_limit`` is the name that it
-    wants the limit under, if not the profile's. ``max_tokens`` is the most it takes,
-    ``description`` the longest description of a tool in characters; 0 is no limit.
+    wants the limit under, if not the profile's. ``max_tokens`` is the most it takes, ``window``
+    its context in tokens, ``description`` the longest description of a tool in characters; 0 is
+    no limit.
     """
 
     fields: frozenset[str] = frozenset()
     keywords: frozenset[str] = frozenset()
     token_limit: str = ""
     max_tokens: int = 0
+    window: int = 0
     description: int = 0
     images: bool = True
     replay: bool = True
@@ -47,13 +53,14 @@ class Target:
     """Who a request is converted for. ``tools`` may be called: its own and deferred ones.
 
     ``own`` tells whether this very model wrote a thinking block; ``foreign`` is what becomes of
-    one that it didn't write.
+    one that it didn't write. ``tokens`` estimates a prompt from its characters and images.
     """
 
     profile: Profile
     model: str
     tools: tuple[ToolDefinition, ...]
     own: Callable[[ThinkingBlock], bool]
+    tokens: Callable[[int, int], int]
     foreign: ForeignThinking = "drop"
     learned: Learned = field(default_factory=Learned)
 
@@ -61,7 +68,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Converted:
     """``losses`` says what of the request the server isn't told. ``stops`` are stop sequences
-    that it doesn't watch for; ``characters`` and ``images`` is what the prompt is made of."""
+    that it doesn't watch for. ``characters`` and ``images`` is what the prompt is made of, and
+    ``tokens`` an estimate of it."""
 
     body: JsonObject
     names: Names
@@ -69,6 +77,7 @@ class Converted:
     stops: tuple[str, ...]
     characters: int
     images: int
+    tokens: int
 
 
 def convert(request: MessagesRequest, target: Target) -> Converted:
@@ -110,7 +119,10 @@ class _Conversion:
         if tools:
             self._body["tools"] = tools
             self._tool_choice()
-        self._limit()
+        said, images = characters(turns)
+        said += len(json.dumps(tools, ensure_ascii=False)) if tools else 0
+        tokens = self._target.tokens(said, images)
+        self._limit(tokens)
         self._sampling()
         stops = self._stops()
         self._format(bool(tools))
@@ -124,9 +136,8 @@ class _Conversion:
                 stops = request.stop_sequences
             elif name != "stream_options":
                 self._losses.append(f"{name} was left out: the server refused it before")
-        said, images = characters(turns)
-        said += len(json.dumps(tools, ensure_ascii=False)) if tools else 0
-        return Converted(self._body, self._names, tuple(self._losses), stops, said, images)
+        losses = tuple(self._losses)
+        return Converted(self._body, self._names, losses, stops, said, images, tokens)
 
     # -------------------------------------------------------------------------------- tools
 
@@ -176,17 +187,21 @@ class _Conversion:
             if self._profile.parallel:
                 self._body["parallel_tool_calls"] = False
             else:
-                self._lost(
-                    "one call at a time can't be asked for: the server has no such field"
-                )
+                self._lost("one call at a time can't be asked for: the server has no such field")
 
     # ------------------------------------------------------------------------------- fields
 
-    def _limit(self) -> None:
+    def _limit(self, prompt: int) -> None:
         asked, most = self._request.max_tokens, self._learned.max_tokens
         if most and asked > most:
             self._lost(f"max_tokens is {most} instead of {asked}: the server takes no more")
             asked = most
+        window = self._learned.window
+        if window and asked + prompt * MARGIN > window:
+            room = max(LEAST_OUTPUT, int(window - prompt * MARGIN))
+            if room < asked:
+                self._lost(f"max_tokens is {room} instead of {asked}: the context is {window}")
+                asked = room
         self._body[self._learned.token_limit or self._profile.token_limit] = asked
 
     def _sampling(self) -> None:
