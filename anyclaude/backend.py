@@ -227,6 +227,7 @@ class Relayed(Protocol):
         ...
 
 
+@runtime_checkable
 class RelayBackend(Protocol):
     """Something that answers in the client's own API, byte for byte."""
 
@@ -238,4 +239,21 @@ class RelayBackend(Protocol):
 
         Of that the error has the bytes (``raw``, ``headers``), for the client to get unmasked.
         """
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A backend elsewhere, as far as it can be looked at."""
+
+    async def health(self) -> None:
+        """Raises UpstreamError unless it is there and takes our key."""
+        ...
+
+    async def model_names(self) -> tuple[str, ...]:
+        """What it lists; raises UpstreamError."""
+        ...
+
+    async def close(self) -> None:
+        """Closes its connections; answers that are still coming break off."""
         ...

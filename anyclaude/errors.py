@@ -213,7 +213,8 @@ class UpstreamError(ApiError):
     ``status`` and ``type`` are what a client is told. ``answered`` is whether the backend sent
     an error of its own, rather than nothing or nonsense; ``overflow`` whether it says that the
     prompt is too long for it. ``retry_after`` is in seconds. ``raw`` and ``headers`` are the error
-    as it came, ``raw`` empty when not all of it did.
+    as it came, ``raw`` empty when not all of it did; ``passable`` is whether they are in the
+    client's own API.
     """
 
     def __init__(
@@ -238,4 +239,5 @@ class UpstreamError(ApiError):
         self.answered = answered
         self.overflow = overflow
         self.raw = b""
+        self.passable = False
         self.headers: tuple[tuple[str, str], ...] = ()

@@ -4,7 +4,8 @@ parse (server) → canonical form → route → echo → backend → segments �
 
 :class:`Pipeline` does what comes before the first byte, and raises;
 :class:`~anyclaude.exchange.Exchange` does what comes after, and ends in ``message_stop`` or one
-error event. Both are the same for a stream and for a single answer.
+error event. Both are the same for a stream and for a single answer. An answer of a backend that
+speaks the client's own API is passed on as it is, by :class:`~anyclaude.relaying.Relay`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from anyclaude.backend import Admission, Backend, BackendRequest, Generation, Resume
+from anyclaude.backend import (
+    Admission,
+    Backend,
+    BackendRequest,
+    Generation,
+    RelayRequest,
+    Resume,
+)
 from anyclaude.errors import ApiError, EngineFailed
 from anyclaude.events import RequestAdmitted, RequestReceived
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST, Admitted, Exchange, ExchangeOptions
+from anyclaude.gateway import Answering, Gateway, Opened, Passing
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.echo import EchoStore
@@ -25,18 +34,27 @@ from anyclaude.prompt.echo_match import working_directory
 from anyclaude.prompt.roles import role_of
 from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail
+from anyclaude.relaying import Relay, Relayable, admission_of
+from anyclaude.routing.values import Asked
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
 from anyclaude.tools.watch import Taken, ToolWatch, transformed
 from anyclaude.types import ClientInfo, MessagesRequest, Role
 
 
+MESSAGES = "/v1/messages"
+COUNT = "/v1/messages/count_tokens"
+CHARS_PER_TOKEN = 3.8
+"""Of Claude Code's requests as JSON, measured on 2.1.330; only routes go by it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A request as the server took it in: its id, when, from whom, and the raw JSON.
+    """A request as the server took it in: its id, when, from whom, and the JSON fit for the log.
 
-    ``replay_of`` is the request that is run again, without a client: what it tells of the client
-    is known already, and its answer will never come back.
+    ``raw``, ``headers`` and ``query`` are as they came, secrets included, for a backend that the
+    request is passed on to. ``replay_of`` is the request that is run again, without a client: what
+    it tells of the client is known already, and its answer will never come back.
     """
 
     id: str
@@ -44,6 +62,9 @@ class Arrival:
     client: ClientInfo
     body: str
     replay_of: str = ""
+    raw: bytes = field(default=b"", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +81,13 @@ class Pipeline:
 
     def __init__(
         self,
-        backend: Backend,
+        gateway: Gateway,
         echo: EchoStore,
         ledger: Ledger,
         options: PipelineOptions,
         new_id: Callable[[str], str],
     ) -> None:
-        self._backend = backend
+        self._gateway = gateway
         self._echo = echo
         self._ledger = ledger
         self._desk = ToolDesk(options.tools)
@@ -74,7 +95,7 @@ class Pipeline:
         self._options = options
         self._disabled = options.disabled_rules
         self._new_id = new_id
-        self._running: dict[str, Exchange] = {}
+        self._running: dict[str, Exchange | Relay] = {}
 
     @property
     def disabled_rules(self) -> frozenset[str]:
@@ -87,7 +108,7 @@ class Pipeline:
 
     # ------------------------------------------------------------------- before the first byte
 
-    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange:
+    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange | Relay:
         """Brings a request as far as a backend's admission.
 
         Raises :class:`ApiError` (invalid, too long, loading, full); the row is then written.
@@ -99,14 +120,34 @@ class Pipeline:
         try:
             canonical = canonicalise(request, self._disabled)
             self._remember(arrival, canonical)
-            backend, reason = self._route(canonical.request)
-            if arrival.replay_of:
-                reason = f"{reason}; a replay of {arrival.replay_of}"
-            job = await self._with_echoes(arrival, canonical, role)
-            generation = await backend.open(job)
+            asked = _asked(arrival, canonical.request, role)
+            opened = await self._gateway.open(
+                asked,
+                lambda backend, model: self._job(arrival, canonical, role, backend, model),
+                _as_received(arrival, MESSAGES),
+            )
         except BaseException as error:
             await self._refuse(recorder, error)
             raise
+        reason = opened.reason
+        if arrival.replay_of:
+            reason = f"{reason}; a replay of {arrival.replay_of}"
+        recorder.set(retries=opened.retries)
+        match opened.answer:
+            case Answering():
+                return self._answer(arrival, canonical, opened.answer, recorder, reason)
+            case Passing():
+                return self._pass(opened, opened.answer, canonical, recorder, reason)
+
+    def _answer(
+        self,
+        arrival: Arrival,
+        canonical: Canonical,
+        answering: Answering,
+        recorder: Recorder,
+        reason: str,
+    ) -> Exchange:
+        backend, generation, job = answering.backend, answering.generation, answering.job
         recorder.admitted(generation.admission, reason)
         self._trace_tools(arrival, canonical, generation.admission)
         calls = self._desk.calls(arrival.id, canonical.callable_tools, self._new_id)
@@ -120,8 +161,29 @@ class Pipeline:
             _reopening(backend, job),
         )
         exchange = self._exchange(admitted, echo=not arrival.replay_of)
-        self._announce(exchange, canonical, job)
+        self._announce(exchange, canonical, job.echo_fate or "")
         return exchange
+
+    def _pass(
+        self,
+        opened: Opened,
+        passing: Passing,
+        canonical: Canonical,
+        recorder: Recorder,
+        reason: str,
+    ) -> Relay:
+        admission = admission_of(passing, canonical.request.model)
+        recorder.admitted(admission, reason)
+        relay = Relay(
+            Relayable(
+                passing, opened.handle, recorder, reason, canonical.callable_tools, admission
+            ),
+            self._ledger,
+            self._forget,
+        )
+        self._running[relay.id] = relay
+        self._announce(relay, canonical, "")
+        return relay
 
     def _exchange(self, admitted: Admitted, *, echo: bool) -> Exchange:
         options = self._options.exchange
@@ -144,13 +206,15 @@ class Pipeline:
         recorder = self._receive(arrival, request, Role.COUNT)
         try:
             canonical = canonicalise(with_examples(request), self._disabled)
-            backend, reason = self._route(canonical.request)
-            job = await self._with_echoes(arrival, canonical, Role.COUNT)
-            tokens = await backend.count(job)
+            name, reason, tokens = await self._gateway.count(
+                _asked(arrival, canonical.request, Role.COUNT),
+                lambda backend, model: self._job(arrival, canonical, Role.COUNT, backend, model),
+                _as_received(arrival, COUNT),
+            )
         except BaseException as error:
             await self._refuse(recorder, error)
             raise
-        await self._ledger.finish(recorder.counted(backend.name, reason, tokens))
+        await self._ledger.finish(recorder.counted(name, reason, tokens))
         return tokens
 
     async def reject(
@@ -224,25 +288,24 @@ class Pipeline:
             )
         )
 
-    def _route(self, request: MessagesRequest) -> tuple[Backend, str]:
-        return self._backend, f"every model name is served by {self._backend.name}"
-
-    async def _with_echoes(
-        self, arrival: Arrival, canonical: Canonical, role: Role
+    async def _job(
+        self, arrival: Arrival, canonical: Canonical, role: Role, backend: Backend, model: str
     ) -> BackendRequest:
-        session, request = arrival.client.session_id, canonical.request
+        """The request as a backend gets it, with what that backend wrote earlier put back."""
         job = BackendRequest(
             arrival.id,
-            request,
+            canonical.request,
             role,
             # A replay is none of its session's turns, for whoever compares or keeps those.
             "" if arrival.replay_of else _conversation(arrival.client),
             callable_tools=canonical.callable_tools,
+            model=model,
         )
         if not self._options.exchange.echo:
             return job
+        session, request = arrival.client.session_id, canonical.request
         recalled = await self._echo.recall(
-            self._backend.fingerprint, session, request.messages, cwd=working_directory(request)
+            backend.fingerprint, session, request.messages, cwd=working_directory(request)
         )
         if recalled.newest == "changed":
             index = recalled.changed[-1]
@@ -251,7 +314,7 @@ class Pipeline:
             )
         return replace(job, echoes=recalled.echoes, echo_fate=recalled.newest)
 
-    def _announce(self, exchange: Exchange, canonical: Canonical, job: BackendRequest) -> None:
+    def _announce(self, exchange: Exchange | Relay, canonical: Canonical, echo: str) -> None:
         admission = exchange.admission
         detail = self._ledger.recent.get(exchange.id)
         if detail is not None:
@@ -277,7 +340,7 @@ class Pipeline:
                 admission.tier,
                 admission.miss.cause.value,
                 canonical.applied,
-                job.echo_fate or "",
+                echo,
                 admission.miss,
                 admission.from_disk,
             )
@@ -299,6 +362,32 @@ class Pipeline:
             return False
         await exchange.interrupt(EngineFailed("the request was cancelled from the console"))
         return True
+
+
+def _asked(arrival: Arrival, request: MessagesRequest, role: Role) -> Asked:
+    """The request as the routes see it."""
+    return Asked(
+        model=request.model,
+        role=role,
+        headers=arrival.client.headers,
+        prompt_tokens=round(len(arrival.body) / CHARS_PER_TOKEN),
+        body_bytes=len(arrival.raw) or len(arrival.body),
+        tools=tuple(tool.name for tool in request.tools),
+        session=_conversation(arrival.client),
+        id=arrival.id,
+    )
+
+
+def _as_received(arrival: Arrival, path: str) -> RelayRequest:
+    """The request as a backend of the client's own API gets it."""
+    return RelayRequest(
+        arrival.id,
+        path,
+        arrival.query,
+        arrival.headers or arrival.client.headers,
+        arrival.raw or arrival.body.encode("utf-8", "replace"),
+        session_id=arrival.client.session_id,
+    )
 
 
 def _conversation(client: ClientInfo) -> str:

@@ -13,13 +13,14 @@ from anyclaude.types import Tier
 
 
 class Facts(TypedDict, total=False):
-    """Columns that are known on arrival."""
+    """Columns that are known before the answer."""
 
     session_id: str
     role: str
     model_requested: str
     streaming: bool
     tool_count: int
+    retries: int
 
 
 class Recorder:

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -41,14 +42,17 @@ if TYPE_CHECKING:
     from anyclaude.engine.catalog import Catalog
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
+    from anyclaude.gateway import Gateway
     from anyclaude.logs.log import RequestLog
     from anyclaude.metrics.meter import Meter
     from anyclaude.server.listen import Listener
     from anyclaude.steering import Steering
+    from anyclaude.steering.backends import Backends
 
 log = logging.getLogger(__name__)
 
 VITALS_SECONDS = 1.0
+DISCOVERY_SECONDS = 300.0
 SETTLE_SECONDS = 0.7
 SERVE_SECONDS = 0.7
 
@@ -113,12 +117,18 @@ class Runtime:
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
         ledger = Ledger(requests, self.bus, RecentDetails(), traces=self._traces(), wall=self._wall)
-        pipeline = Pipeline(engine, echo, ledger, self._pipeline_options(), new_id)
-        self._steering = self._start_meters(engine, requests, pipeline, ledger.recent)
-        self._serve(listener, pipeline, engine, self._steering)
+        gateway = self._start_gateway(engine)
+        pipeline = Pipeline(gateway, echo, ledger, self._pipeline_options(), new_id)
+        meter = Meter()
+        backends = Backends(settings, gateway, engine, meter, self.bus)
+        self._steering = self._start_meters(
+            engine, requests, pipeline, ledger.recent, meter, backends
+        )
+        self._background(_discover(backends, settings.resilience.health_interval_s))
+        self._serve(listener, pipeline, engine, self._steering, backends)
         self._parts.push_async_callback(self._settle, ledger, engine, self._steering)
         self._publish_state(listener)
-        if not settings.switched_off:
+        if settings.engine_reachable:
             engine.load(settings.model.default or _default_model())
 
     def _refuse_second(self) -> None:
@@ -168,7 +178,7 @@ class Runtime:
             sampling=Sampling(model.temperature, model.top_p, model.top_k),
             max_output_tokens=model.max_output_tokens,
             constrain=self.settings.tools.constrain,
-            switched_off=self.settings.switched_off,
+            switched_off=self.settings.engine_off,
             memory=MemoryOptions(
                 self.settings.memory,
                 ResetRules(
@@ -182,6 +192,22 @@ class Runtime:
         engine.start()
         self._parts.push_async_callback(engine.stop)
         return engine
+
+    def _start_gateway(self, engine: Engine) -> Gateway:
+        from anyclaude.routing.health import HealthChecker
+        from anyclaude.upstreams import gateway_of
+
+        gateway = gateway_of(self.settings, engine, self.bus, wall=self._wall)
+        self._parts.push_async_callback(gateway.close)
+        checker = HealthChecker(
+            gateway.dispatcher.healths,
+            gateway.dispatcher.breakers,
+            gateway.probe,
+            interval_s=self.settings.resilience.health_interval_s,
+            rng=random.Random(),
+        )
+        self._background(checker.run(gateway.elsewhere))
+        return gateway
 
     def _open_disk(self) -> DiskTier | None:
         from anyclaude.caches.kv.disk import DiskLimits, DiskTier
@@ -234,14 +260,19 @@ class Runtime:
         )
 
     def _start_meters(
-        self, engine: Engine, requests: RequestLog, pipeline: Pipeline, recent: RecentDetails
+        self,
+        engine: Engine,
+        requests: RequestLog,
+        pipeline: Pipeline,
+        recent: RecentDetails,
+        meter: Meter,
+        backends: Backends,
     ) -> Steering:
         from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
-        from anyclaude.metrics.meter import Meter
         from anyclaude.steering import Parts, Steering
 
-        meter, lag = Meter(), LoopLag()
+        lag = LoopLag()
         lag.start()
         self._parts.callback(lag.stop)
         steering = Steering(
@@ -258,6 +289,7 @@ class Runtime:
                 recent,
                 self._catalog or Catalog(self.settings.data_dir),
                 self._loader is not None,
+                backends,
             ),
             self._wall,
         )
@@ -266,7 +298,12 @@ class Runtime:
         return steering
 
     def _serve(
-        self, listener: Listener, pipeline: Pipeline, engine: Engine, steering: Steering
+        self,
+        listener: Listener,
+        pipeline: Pipeline,
+        engine: Engine,
+        steering: Steering,
+        backends: Backends,
     ) -> None:
         from anyclaude.server.app import create_app
 
@@ -276,7 +313,10 @@ class Runtime:
             self.bus,
             self.settings,
             self.admin_token,
-            model_names=lambda: (engine.model.name,) if engine.model else (),
+            model_names=lambda: (
+                *((engine.model.name,) if engine.model else ()),
+                *backends.models,
+            ),
             metrics=steering.prometheus,
         )
         serving = asyncio.ensure_future(listener.serve(app, self._stop))
@@ -301,6 +341,8 @@ class Runtime:
         """
         if self.settings.switched_off:
             raise Unavailable(self.settings.switched_off)
+        if not self.settings.engine_reachable:
+            return  # Whoever answers is elsewhere.
         subscription = self.bus.subscribe()
         try:
             state = self.bus.engine_state
@@ -380,6 +422,15 @@ def _default_model() -> str:
 def _check_ready(state: EngineState) -> None:
     if state.phase != "ready":
         raise EngineFailed(state.detail or "the engine was stopped")
+
+
+async def _discover(backends: Backends, interval: float) -> None:
+    """Looks for the models of backends elsewhere, now and as often as their health is checked."""
+    while True:
+        await backends.discover()
+        if interval <= 0:
+            return
+        await asyncio.sleep(max(interval, DISCOVERY_SECONDS))
 
 
 async def _finish(task: asyncio.Future[None], patience: float) -> None:

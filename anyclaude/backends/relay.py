@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -45,6 +46,9 @@ _NOT_TO_CLIENT = _HOP_BY_HOP | {
     "nel",
 }
 _PAGE_BYTES = 16 * 1024
+_LIST_BYTES = 4 * 1024 * 1024
+_VERSION = "2023-06-01"  # the only one there is
+_PROBING = Timeouts(connect=3.0, headers=5.0, idle=5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,41 @@ class AnthropicBackend:
             raise
         return _Passing(reply)
 
+    async def health(self) -> None:
+        """Raises UpstreamError unless the server answers, and takes our key if we have one."""
+        reply = await self._upstream.get("/v1/models", self._own_headers(), timeouts=_PROBING)
+        if reply.status >= 500 or (self._options.api_key and reply.status in (401, 403)):
+            raise await reply.error()
+        reply.close()
+
+    async def model_names(self) -> tuple[str, ...]:
+        """The models that our key may use; none without one, for the list wants a key."""
+        if not self._options.api_key:
+            return ()
+        reply = await self._upstream.get(
+            "/v1/models?limit=1000", self._own_headers(), timeouts=_PROBING
+        )
+        if reply.status != 200:
+            raise await reply.error()
+        try:
+            listed = json.loads(await reply.read(_LIST_BYTES))
+            return tuple(str(model["id"]) for model in listed["data"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise faults.garbage(self.name, "no list of models") from error
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._upstream.close()
+
+    def _own_headers(self) -> list[tuple[str, str]]:
+        """For what we ask ourselves, without a client."""
+        return self._headers((("anthropic-version", _VERSION), ("accept", "application/json")))
 
     async def _check(self, reply: Reply) -> None:
         if not 200 <= reply.status < 300:
             error = await reply.error()
             error.headers = _passable(error.headers)
+            error.passable = True
             raise error
         if reply.content_type not in ("", "application/json", "text/event-stream"):
             page = await _beginning(reply)

@@ -45,6 +45,7 @@ class Tap:
     ``first_content_at`` is by ``clock``. ``ended`` is whether the answer came to its proper end.
     At most ``limit`` bytes are held, of an unfinished event or body or of calls' arguments;
     beyond it, and in a compressed body, ``readable`` is false and the figures stay as they are.
+    ``streams`` is whether it is a stream of events.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Tap:
         self._reader: SseReader | None = None
         if content_type.partition(";")[0].strip().lower() == "text/event-stream":
             self._reader = SseReader("", limit=limit)
+        self.streams = self._reader is not None
         self._body = bytearray()
         self._calls: dict[int, tuple[str, str, list[str]]] = {}
         self._held = 0

@@ -138,6 +138,9 @@ class AdminClient:
     async def backends(self) -> tuple[BackendInfo, ...]:
         return _list(BackendInfo, await self._ask("GET", "/anyclaude/backends"))
 
+    async def reset_backend(self, name: str) -> None:
+        await self._ask("POST", f"/anyclaude/backends/{quote(name, safe='')}/reset")
+
     async def requests(
         self, limit: int = 200, before: float | None = None
     ) -> tuple[RequestRecord, ...]:

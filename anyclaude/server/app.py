@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from anyclaude.config.settings import Settings
 from anyclaude.control import Control
+from anyclaude.errors import UpstreamError
 from anyclaude.events import Bus
 from anyclaude.ids import new_id
 from anyclaude.server import admin, health, messages, models
@@ -83,7 +84,10 @@ def create_app(
 
     @app.after_request
     async def finish(response: ResponseTypes) -> ResponseTypes:
-        response.headers["request-id"] = request_id()
+        if "request-id" in response.headers:  # Of an answer that is passed on: upstream's own.
+            response.headers["x-anyclaude-request-id"] = request_id()
+        else:
+            response.headers["request-id"] = request_id()
         if request.path == MESSAGES:
             response.headers.update(messages.about_headers())
         return response
@@ -102,12 +106,23 @@ def create_app(
 async def _on_error(error: Exception) -> Response:
     told = api_error(error)
     await context().bodies.linger(request)
+    if isinstance(told, UpstreamError) and told.passable and told.raw:
+        return _as_it_came(told)
     return Response(
         encode(error_body(told, request_id())),
         status=told.status,
         headers=error_headers(told),
         content_type="application/json",
     )
+
+
+def _as_it_came(error: UpstreamError) -> Response:
+    """The error of a server that speaks the client's own API, unmasked."""
+    response = Response(error.raw, status=error.status)
+    response.headers.clear()
+    for name, value in error.headers:
+        response.headers.add(name, value)
+    return response
 
 
 def _add_routes(app: Quart) -> None:

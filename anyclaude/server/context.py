@@ -14,6 +14,7 @@ from anyclaude.control import Control
 from anyclaude.errors import ApiError
 from anyclaude.events import Bus
 from anyclaude.pipeline import Arrival
+from anyclaude.relaying import Relay
 from anyclaude.server.body import BodyReader
 from anyclaude.server.stopping import Stopping
 from anyclaude.stream import StreamEvent
@@ -36,7 +37,7 @@ class Exchange(Protocol):
 class Messages(Protocol):
     """What of :class:`anyclaude.pipeline.Pipeline` the server needs."""
 
-    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange: ...
+    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange | Relay: ...
 
     async def count(self, arrival: Arrival, request: MessagesRequest) -> int: ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import cast
 
@@ -20,6 +20,7 @@ from anyclaude.backend import Admission
 from anyclaude.errors import ApiError
 from anyclaude.events import SystemEvent
 from anyclaude.pipeline import Arrival
+from anyclaude.relaying import Relay
 from anyclaude.server.connection import close_later
 from anyclaude.server.context import Context, context, request_id
 from anyclaude.server.errors import api_error
@@ -46,6 +47,8 @@ async def post_messages() -> Response:
     async with server.stopping.guard():
         exchange = await server.pipeline.open(arrival, parsed.request)
     g.about = _about(exchange.admission)
+    if isinstance(exchange, Relay):
+        return await _passed_on(server, exchange)
     if not parsed.request.stream:
         async with server.stopping.guard():
             message = await exchange.message()
@@ -60,6 +63,37 @@ async def post_messages() -> Response:
         headers={"cache-control": "no-cache"},
         content_type="text/event-stream; charset=utf-8",
     )
+
+
+async def _passed_on(server: Context, relay: Relay) -> Response:
+    """Another server's answer, with its status, its headers and its bytes."""
+    body = relay.body()
+    close_later(request, partial(_close, body))
+    async with server.stopping.guard():
+        first = await anext(body, b"")
+    response = Response(_bytes(server, request_id(), relay, body, first), status=relay.status)
+    response.headers.clear()
+    for name, value in relay.headers:
+        response.headers.add(name, value)
+    return response
+
+
+async def _bytes(
+    server: Context, id: str, relay: Relay, body: AsyncGenerator[bytes, None], first: bytes
+) -> AsyncIterator[bytes]:
+    chunk = first
+    try:
+        while chunk:
+            yield chunk
+            async with server.stopping.guard():
+                chunk = await anext(body, b"")
+    except Exception as error:
+        told = api_error(error)
+        if not relay.streams:
+            raise  # The connection breaks off, or half a body would look like a whole one.
+        yield sse(StreamError(told.type, told.message), id)
+    finally:
+        await _close(body)
 
 
 async def post_count() -> Response:
@@ -88,7 +122,16 @@ async def _arrive(
     for note in parsed.notes:
         event = SystemEvent(server.clock(), "warning", "input", note, request_id())
         server.bus.publish(event)
-    return Arrival(request_id(), started_at, client, parsed.body), parsed
+    arrival = Arrival(
+        request_id(),
+        started_at,
+        client,
+        parsed.body,
+        raw=body,
+        headers=tuple(pair for pair in request.headers.items() if pair[0].lower() not in _NOT_SENT),
+        query=request.query_string.decode("latin-1"),
+    )
+    return arrival, parsed
 
 
 async def _reject(
@@ -119,7 +162,7 @@ async def _stream(
         await _close(events)
 
 
-async def _close(events: AsyncIterator[StreamEvent]) -> None:
+async def _close(events: AsyncIterator[object]) -> None:
     aclose = cast("Callable[[], Awaitable[None]] | None", getattr(events, "aclose", None))
     if aclose is not None:
         await aclose()

@@ -17,6 +17,7 @@ from anyclaude.ids import new_id
 from anyclaude.pipeline import Arrival, Pipeline
 from anyclaude.prompt.canonical import canonicalise
 from anyclaude.records import RequestDetail, ToolCallRecord
+from anyclaude.relaying import Relay
 from anyclaude.server.messages import client_of
 from anyclaude.server.schema import ParseResult, parse_messages
 from anyclaude.steering.kept import KeptRequests
@@ -60,6 +61,10 @@ class Replays:
         """To the end; what goes wrong stands in the row."""
         try:
             exchange = await self.pipeline.open(arrival, request)
+            if isinstance(exchange, Relay):
+                async for _ in exchange.body():
+                    pass
+                return
             if not request.stream:
                 await exchange.message()
                 return

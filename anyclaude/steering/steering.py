@@ -44,6 +44,7 @@ from anyclaude.records import (
     ToolCallRecord,
 )
 from anyclaude.steering.again import Replays, read_again
+from anyclaude.steering.backends import Backends
 from anyclaude.steering.kept import KeptRequests
 from anyclaude.steering.pulls import Pulls
 from anyclaude.types import Tier
@@ -65,6 +66,7 @@ class Parts:
     recent: RecentDetails
     catalog: Catalog
     custom_loader: bool
+    backends: Backends
 
 
 class Steering:
@@ -134,17 +136,11 @@ class Steering:
         return self._parts.engine.caches.tiers()
 
     async def backends(self) -> tuple[BackendInfo, ...]:
-        engine, state = self._parts.engine, self._parts.bus.engine_state
-        return (
-            BackendInfo(
-                name=engine.name,
-                type="mlx",
-                healthy=state.phase == "ready",
-                in_flight=engine.in_flight,
-                latency_ms=self._parts.meter.ttft_ms(0.5),
-                detail=state.detail or state.phase,
-            ),
-        )
+        return tuple(self._parts.backends.infos())
+
+    async def reset_backend(self, name: str) -> None:
+        self._parts.backends.reset(name)
+        self._event("breaker", f"the breaker of {name} was reset by hand")
 
     async def requests(
         self, limit: int = 200, before: float | None = None

@@ -195,6 +195,11 @@ class FakeControl:
     async def restart_engine(self) -> None:
         self.done.append(("restart",))
 
+    async def reset_backend(self, name: str) -> None:
+        if name not in {backend.name for backend in await self.backends()}:
+            raise NotFound(f"there is no backend {name!r}")
+        self.done.append(("reset", name))
+
     async def backends(self) -> tuple[BackendInfo, ...]:
         return (BackendInfo("mlx", "mlx", True, 0, 12.0),)
 

@@ -125,6 +125,9 @@ class OpenAiBackend:
         """The models that the server lists; raises UpstreamError."""
         return await discovery.list_models(self._upstream, self._headers())
 
+    async def model_names(self) -> tuple[str, ...]:
+        return tuple(model.id for model in await self.models())
+
     async def health(self) -> None:
         """Raises UpstreamError unless the server answers and takes our key."""
         reply = await self._upstream.get(

@@ -1,0 +1,201 @@
+"""One request whose answer is passed on byte for byte: from its admission to its row."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from anyclaude.backend import Admission, Finish
+from anyclaude.errors import ApiError, EngineFailed
+from anyclaude.events import FirstToken, OutputDelta, ToolCallSeen
+from anyclaude.exchange import CLIENT_CLOSED_REQUEST
+from anyclaude.gateway import Passing
+from anyclaude.ledger import Ledger
+from anyclaude.record import Recorder
+from anyclaude.records import RequestRecord, ToolCallRecord
+from anyclaude.routing.dispatch import Handle
+from anyclaude.tools.judge import judge_aside
+from anyclaude.types import ToolDefinition, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Relayable:
+    """A request as the pipeline hands it over; ``tools`` are those that may be called."""
+
+    passing: Passing
+    handle: Handle
+    recorder: Recorder
+    reason: str
+    tools: Sequence[ToolDefinition]
+    admission: Admission
+
+
+class Relay:
+    """Read its :meth:`body` to the end, or close that early.
+
+    ``headers`` are upstream's as far as they may be passed back; ``streams`` is whether the body is
+    a stream of events.
+    """
+
+    def __init__(
+        self, request: Relayable, ledger: Ledger, ended: Callable[[str], None]
+    ) -> None:
+        passing = request.passing
+        self.id = request.recorder.id
+        self.route_reason = request.reason
+        self.admission = request.admission
+        self.status = passing.relayed.status
+        self.headers = passing.relayed.headers
+        self.streams = passing.tap.streams
+        self._passing = passing
+        self._tap = passing.tap
+        self._handle = request.handle
+        self._recorder = request.recorder
+        self._tools = request.tools
+        self._ledger = ledger
+        self._ended = ended
+        self._interrupted: ApiError | None = None
+        self._done = False
+
+    async def interrupt(self, error: ApiError) -> None:
+        """Ends the answer with ``error``."""
+        self._interrupted = self._interrupted or error
+        await self._passing.relayed.close()
+
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """The bytes as they come. The row is written before the last of them.
+
+        Raises :class:`ApiError` when they break off; closing it early closes upstream.
+        """
+        chunks = self._chunks()
+        held = b""
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    if self._tap.ended and not self._done:
+                        await self._finish()
+                    if self.streams:
+                        yield chunk
+                        continue
+                    if held:
+                        yield held
+                    held = chunk
+            if not self._done:
+                await self._finish()
+            if held:
+                yield held
+        except ApiError as error:
+            await self._fail(self._interrupted or error)
+            raise (self._interrupted or error) from error
+        finally:
+            if not self._done:
+                self._done = True
+                self._ledger.spawn(self._abandon())
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        """Every chunk, watched; those that were read ahead were seen by the tap already."""
+        tap = self._tap
+        try:
+            self._watch("")
+            for chunk in self._passing.ahead:
+                yield chunk
+            async for chunk in self._passing.body:
+                self._watch(tap.feed(chunk))
+                yield chunk
+            self._watch(tap.finish())
+        finally:
+            await self._passing.relayed.close()
+
+    def _watch(self, text: str) -> None:
+        tap, ledger = self._tap, self._ledger
+        if tap.first_content_at is not None and self._recorder.first_token():
+            usage = tap.usage
+            self._handle.first_content(usage.input_tokens + usage.cache_creation_tokens)
+            ledger.publish(FirstToken(self.id, self._recorder.ttft_ms))
+        if text:
+            ledger.recent.add_output(self.id, text)
+            ledger.publish(OutputDelta(self.id, "text", text, tap.usage.output_tokens))
+
+    # ------------------------------------------------------------------------------- endings
+
+    async def _finish(self) -> None:
+        """The row of an answer that is over, well or with an error of upstream's own."""
+        tap = self._tap
+        self._done = True
+        calls = await self._calls()
+        if tap.error is not None:
+            error = EngineFailed(tap.error.message or tap.error.type or "an error in the stream")
+            self._handle.failed(error)
+            await self._write(self._recorder.refused(error), calls)
+            return
+        if tap.readable and not tap.ended:
+            self._handle.failed(EngineFailed("the answer ended too early"))
+            gone = "the backend's answer ended too early"
+            await self._write(self._recorder.failed(502, "schema", gone), calls)
+            return
+        usage = tap.usage
+        self._handle.finished(usage.prompt_tokens, usage.output_tokens)
+        finish = Finish("stop", usage, decode_ms=self._decode_ms())
+        await self._write(self._recorder.finished(finish, tap.stop_reason or ""), calls)
+
+    async def _fail(self, error: ApiError) -> None:
+        if self._done:
+            return
+        self._done = True
+        self._handle.failed(error)
+        await self._write(self._recorder.refused(error), await self._calls())
+
+    async def _abandon(self) -> None:
+        """The client left, or the server is going down."""
+        await self._passing.relayed.close()
+        self._handle.client_gone()
+        tokens = self._tap.usage.output_tokens
+        record = self._recorder.failed(
+            CLIENT_CLOSED_REQUEST, "network", self._ledger.why_left, tokens=tokens
+        )
+        await self._write(record, await self._calls())
+
+    async def _calls(self) -> tuple[ToolCallRecord, ...]:
+        """What the answer called, judged by the client's schemas; nothing is mended."""
+        records = []
+        for call in self._tap.calls:
+            judged = await judge_aside(call.name, call.input_json or "{}", self._tools, mend=False)
+            records.append(
+                ToolCallRecord(
+                    self.id,
+                    call.id,
+                    call.name,
+                    judged.verdict,
+                    judged.issues,
+                    call.input_json,
+                    call.input_json,
+                )
+            )
+        return tuple(records)
+
+    async def _write(self, record: RequestRecord, calls: Sequence[ToolCallRecord]) -> None:
+        self._ended(self.id)
+        self._ledger.recent.add_calls(self.id, tuple(calls))
+        for call in calls:
+            self._ledger.publish(ToolCallSeen(self._ledger.wall(), call))
+        await self._ledger.finish(record, calls)
+
+    def _decode_ms(self) -> float:
+        since = self._tap.first_content_at
+        if since is None or not self.streams:
+            return 0.0
+        return (self._ledger.clock() - since) * 1000
+
+
+def admission_of(passing: Passing, model: str) -> Admission:
+    """What is known of a relayed answer at its beginning."""
+    usage = passing.tap.usage
+    known = Usage(usage.input_tokens, usage.cache_read_tokens, usage.cache_creation_tokens)
+    return Admission(
+        backend=passing.backend.name,
+        model=passing.tap.model or model,
+        usage=known,
+        tier=None,
+        estimated=not passing.tap.started,
+    )
