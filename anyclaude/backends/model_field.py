@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from json.decoder import scanstring
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
@@ -33,7 +32,8 @@ def _model_spans(text: str) -> list[tuple[int, int]]:
     at = _expect(text, _skip(text, 0), "{")
     at = _skip(text, at)
     while text[at : at + 1] != "}":
-        key, at = scanstring(text, _expect(text, at, '"'))
+        _expect(text, at, '"')
+        key, at = _DECODER.raw_decode(text, at)
         start = _skip(text, _expect(text, _skip(text, at), ":"))
         _, end = _DECODER.raw_decode(text, start)
         if key == "model":
