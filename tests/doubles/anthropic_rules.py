@@ -12,11 +12,12 @@ from typing import Any
 VERSION = "2023-06-01"
 MAX_MARKS = 4
 
-_TOP_LEVEL = frozenset(
-    "model messages system tools tool_choice metadata max_tokens thinking context_management "
-    "output_config stream temperature top_p top_k stop_sequences service_tier container "
-    "mcp_servers cache_control safeguards".split()
-)
+_TOP_LEVEL = {
+    *("model", "messages", "system", "tools", "tool_choice", "metadata", "max_tokens"),
+    *("thinking", "context_management", "output_config", "stream", "temperature", "top_p"),
+    *("top_k", "stop_sequences", "service_tier", "container", "mcp_servers", "cache_control"),
+    *("safeguards",),
+}
 _COUNTED = _TOP_LEVEL - {"max_tokens", "stream", "temperature", "stop_sequences", "metadata"}
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 # What a block must have, by type.
