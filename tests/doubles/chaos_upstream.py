@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -99,13 +100,21 @@ def _length(head: bytes) -> int:
 
 
 @asynccontextmanager
-async def chaos(behaviour: Behaviour, host: str = "127.0.0.1") -> AsyncIterator[Chaos]:
-    """The server on a port of its own. A request with the query ``keep`` keeps its connection."""
+async def chaos(
+    behaviour: Behaviour, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Chaos]:
+    """The server on a port of its own. A request with the query ``keep`` keeps its connection.
+
+    Who asked must have closed every connection in the end.
+    """
     double = Chaos(0, behaviour, host)
-    server = await asyncio.start_server(double.answer, host, 0)
+    server = await asyncio.start_server(double.answer, host, 0, ssl=tls)
     double.port = server.sockets[0].getsockname()[1]
     try:
         yield double
+        if double.connections:
+            async with asyncio.timeout(30):
+                await double.idle.wait()
     finally:
         server.close()
 
