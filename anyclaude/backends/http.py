@@ -73,50 +73,59 @@ class Reply:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises UpstreamError on silence, a reset, or an early end."""
-        content = self._response.content
         try:
-            while True:
-                async with asyncio.timeout(self._idle):
-                    chunk = await content.readany()
-                if not chunk:
-                    return
+            while chunk := await self._next():
                 yield chunk
-        except TimeoutError as error:
-            raise faults.silent(self.backend, self._idle) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _broken(self.backend, error) from error
         finally:
             self.close()
 
     async def read(self, limit: int) -> bytes:
         """The whole body; one of more than ``limit`` bytes is a fault."""
         body = bytearray()
-        async for chunk in self.chunks():
-            body += chunk
-            if len(body) > limit:
-                self.close()
-                raise faults.garbage(self.backend, f"a body of more than {limit} bytes")
+        try:
+            while chunk := await self._next():
+                body += chunk
+                if len(body) > limit:
+                    raise faults.garbage(self.backend, f"a body of more than {limit} bytes")
+        finally:
+            self.close()
         return bytes(body)
+
+    async def beginning(self, limit: int) -> tuple[bytes, bool]:
+        """Up to ``limit`` bytes of the body and whether they are all of it; closes it.
+
+        For bodies that only explain something: whatever breaks it off, it just ends there.
+        """
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._idle):
+                while len(body) <= limit:
+                    chunk = await self._next()
+                    if not chunk:
+                        return bytes(body), True
+                    body += chunk
+        except (TimeoutError, UpstreamError):
+            pass
+        finally:
+            self.close()
+        return bytes(body[:limit]), False
 
     async def error(self) -> UpstreamError:
         """What this answer means when its status isn't a success; reads and closes it."""
-        body = bytearray()
-        whole = False
+        body, whole = await self.beginning(MAX_ERROR_BYTES)
+        return faults.answered(
+            self.backend, self.status, self.headers, body, whole=whole, now=self._clock()
+        )
+
+    async def _next(self) -> bytes:
+        """More of the body, nothing at its end."""
         try:
             async with asyncio.timeout(self._idle):
-                async for chunk in self.chunks():
-                    body += chunk
-                    if len(body) > MAX_ERROR_BYTES:
-                        break
-                else:
-                    whole = True
-        except (TimeoutError, UpstreamError):
-            pass  # the status says enough
-        finally:
-            self.close()
-        return faults.answered(
-            self.backend, self.status, self.headers, bytes(body), whole=whole, now=self._clock()
-        )
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            raise faults.silent(self.backend, self._idle) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(self.backend, error) from error
 
     def close(self) -> None:
         """Closes the connection unless the body was read to its end. Idempotent."""
