@@ -20,32 +20,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from anyclaude.config.fitting import fits
-from anyclaude.config.masking import MASK, SECRETS, show
+from anyclaude.config.masking import show
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
-
-__all__ = [
-    "ANY_NAME",
-    "MASK",
-    "SECRETS",
-    "Document",
-    "Key",
-    "Problem",
-    "all_keys",
-    "entry_keys",
-    "expectation",
-    "find",
-    "leaves",
-    "mismatch",
-    "named",
-    "nearest",
-    "problems",
-    "schema",
-    "show",
-    "sound_part",
-    "unknown",
-]
 
 Document: TypeAlias = Mapping[str, object]
 ANY_NAME = "*"

@@ -155,7 +155,7 @@ class RouteSettings:
     """``match`` is an fnmatch pattern over the asked-for name, or :data:`SLOT` and a slot.
 
     ``targets`` and the fallbacks are texts for :meth:`Target.parse`. Every condition given must
-    hold; ``max_tokens`` 0 is no limit.
+    hold: one of the ``roles``, one of the ``tools``, every header; ``max_tokens`` 0 is no limit.
     """
 
     match: str
@@ -185,7 +185,8 @@ class RouteSettings:
 
 @dataclass(frozen=True, slots=True)
 class ResilienceSettings:
-    """Times in seconds; ``slow_ttft_s`` and ``health_interval_s`` 0: never."""
+    """Times in seconds. 0 is never for ``slow_ttft_s``, ``health_interval_s``, and what trips a
+    breaker: failures in a row or their ratio."""
 
     retries: int = 2
     budget_s: float = 20.0

@@ -19,6 +19,9 @@ from anyclaude.keys.secret import digest_of_header
 
 log = logging.getLogger(__name__)
 
+LONG_WINDOW = "[1m]"
+"""Claude Code's mark for the long window of a model; in a pattern it would be a class."""
+
 _Stamp: TypeAlias = tuple[int, int, int]
 
 
@@ -93,7 +96,7 @@ class Limiter:
         wait when it has used up what it may.
         """
         allowed = key.limits.models
-        if allowed and not any(fnmatchcase(model, pattern) for pattern in allowed):
+        if allowed and not any(_takes(pattern, model) for pattern in allowed):
             raise PermissionDenied(
                 f"the key {key.name} may not use the model {model}; it may use {', '.join(allowed)}"
             )
@@ -116,6 +119,13 @@ class Limiter:
             except ConfigError as error:
                 log.warning("the virtual keys stay as they were: %s", error)
         self._required = self._required or bool(self._keys)
+
+
+def _takes(pattern: str, model: str) -> bool:
+    """Capitals or not; the client's mark for a long window may be there or missing."""
+    pattern, model = pattern.lower(), model.lower()
+    names = (model, model.removesuffix(LONG_WINDOW))
+    return model == pattern or any(fnmatchcase(name, pattern) for name in names)
 
 
 def _refusal(key: KeyInfo, exhausted: Exhausted) -> RateLimited:

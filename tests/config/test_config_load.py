@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from anyclaude.config import schema
 from anyclaude.config.checks.addresses import is_open
 from anyclaude.config.document import masked_document, write_settings
 from anyclaude.config.files import user_config_path
 from anyclaude.config.layers import variable_of
 from anyclaude.config.load import check_file, load_settings
+from anyclaude.config.masking import show
 from anyclaude.config.settings import BackendSettings, Settings
 from anyclaude.errors import ConfigError
 
@@ -165,7 +165,7 @@ def test_an_admin_key_is_one_that_clients_have_not(here: Path) -> None:
     assert settings.server.admin_key == "mine"
     shown = masked_document(settings)["server"]
     assert isinstance(shown, dict) and (shown["api_key"], shown["admin_key"]) == ("", "********")
-    assert schema.show("server.admin_key", "mine") == "********"
+    assert show("server.admin_key", "mine") == "********"
 
 
 @pytest.mark.parametrize(

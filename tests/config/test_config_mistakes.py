@@ -184,8 +184,8 @@ def wrong(here: Path, text: str, /, **env: str) -> str:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://api.anthropic.com/v1", 'ends in "/v1", which is added to it'),
-        ("https://api.anthropic.com/v1/messages", 'ends in "/v1/messages", which is added to it'),
+        ("https://api.anthropic.com/v1/messages", 'ends in "/messages", which is added to it'),
+        ("https://h/v1/messages/count_tokens/", 'ends in "/messages/count_tokens/", which is'),
         ("https://x@h", "has a user or password in it"),
         ("https://", "names no host"),
         ("https://h?key=sesame", "goes on after its path with ? or #"),
@@ -322,7 +322,8 @@ def test_routes(here: Path, route: str, expected: str) -> None:
         ("s*", "slot:haiku", False),
         ("slot:haiku", "slot:haiku", True),
         ("slot:haiku", "*haiku*", False),
-        ("Claude-*", "claude-opus", False),
+        ("Claude-*", "claude-opus", True),
+        ("*a*", "slot:haiku", False),
     ],
 )
 def test_which_pattern_covers_which(wide: str, narrow: str, is_so: bool) -> None:
@@ -332,11 +333,36 @@ def test_which_pattern_covers_which(wide: str, narrow: str, is_so: bool) -> None
 def test_a_route_with_conditions_hides_only_its_like(here: Path) -> None:
     first = '[[routes]]\nmatch = "*"\ntargets = ["mlx"]\nroles = ["main", "title"]\n'
     load(here, first + GOOD["all"])
-    load(here, first + first.replace(', "title"', "") + GOOD["all"])
-    again = first.replace('["main", "title"]', '["title", "main"]').replace('"*"', '"claude-*"')
+    load(here, first.replace(', "title"', "") + first + GOOD["all"])
+    again = first.replace('["main", "title"]', '["title"]').replace('"*"', '"claude-*"')
     assert wrong(here, first + again).startswith(
         'routes.2.match is "claude-*" and is never reached, since routes.1 fits'
     )
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "hidden"),
+    [
+        ("", 'roles = ["main"]', True),
+        ('tools = ["a", "b"]', 'tools = ["b"]', True),
+        ('tools = ["b"]', 'tools = ["a", "b"]', False),
+        ('tools = ["b"]', "", False),
+        ('headers = { x-a = "1" }', 'headers = { x-a = "1", x-b = "2" }', True),
+        ('headers = { x-a = "1", x-b = "2" }', 'headers = { x-a = "1" }', False),
+        ("min_tokens = 5", "min_tokens = 9", True),
+        ("min_tokens = 9", "min_tokens = 5", False),
+        ("max_tokens = 9", "max_tokens = 5", True),
+        ("max_tokens = 9", "", False),
+        ("max_tokens = 5", "max_tokens = 9", False),
+    ],
+)
+def test_which_conditions_leave_nothing(here: Path, wide: str, narrow: str, hidden: bool) -> None:
+    one = '[[routes]]\nmatch = "*"\ntargets = ["mlx"]\n'
+    text = f"{one}{wide}\n{one}{narrow}\n"
+    if hidden:
+        assert "routes.2.match" in wrong(here, text) and "routes.1 fits" in wrong(here, text)
+    else:
+        load(here, text)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,29 @@ async def test_models_and_limits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "model", "allowed"),
+    [
+        ("claude-*haiku*", "Claude-Haiku-4-5", True),
+        ("claude-*haiku*", "claude-opus-5", False),
+        ("claude-opus-5", "claude-opus-5[1m]", True),
+        ("claude-opus-5[1m]", "claude-opus-5[1m]", True),
+        ("claude-opus-5[1m]", "claude-opus-5", False),
+        ("", "claude-opus-5", False),
+    ],
+)
+async def test_which_models_a_pattern_takes(
+    tmp_path: Path, pattern: str, model: str, allowed: bool
+) -> None:
+    limiter = Limiter.of(settings_of(tmp_path))
+    key = KeyInfo("mine", KeySettings(models=(pattern,)))
+    if allowed:
+        await limiter.check(key, model)
+    else:
+        with pytest.raises(PermissionDenied):
+            await limiter.check(key, model)
+
+
+@pytest.mark.parametrize(
     ("limits", "said"),
     [
         (KeySettings(tpm=60), "60 tokens a minute; try again in 61 s"),

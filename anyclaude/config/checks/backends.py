@@ -18,7 +18,7 @@ EXAMPLES = {
     "openai": '"http://127.0.0.1:1234/v1"',
 }
 _TOO_LONG = {
-    "anthropic": re.compile(r"/v1(/messages)?/*$"),
+    "anthropic": re.compile(r"/messages(/count_tokens)?/*$"),
     "openai": re.compile(r"/(chat/completions|completions|models|embeddings)/*$"),
 }
 """Ends of an address that the backend adds by itself."""

@@ -35,6 +35,7 @@ def covers(wide: str, narrow: str) -> bool:
 
     A yes is certain: a ``*`` of the wide one takes in whatever stands there in the narrow one.
     """
+    wide, narrow = wide.lower(), narrow.lower()
     if wide == narrow or (wide and not wide.strip("*")):
         return True
     plain = not any(c in wide + narrow for c in "?[") and not narrow.startswith(SLOT)
@@ -132,18 +133,20 @@ def _covering(case: Case, number: int, route: RouteSettings) -> int | None:
             return None
         if not case.sound_within(f"routes.{earlier}"):
             continue
-        if covers(other.match, route.match) and _rules(other) in (_rules(_ANY), _rules(route)):
+        if covers(other.match, route.match) and _asks_less(other, route):
             return earlier
     return None
 
 
-def _rules(route: RouteSettings) -> tuple[object, ...]:
+def _asks_less(wide: RouteSettings, narrow: RouteSettings) -> bool:
+    """Whether what holds for ``narrow`` holds for ``wide``: any of its roles and of its tools,
+    every header."""
     return (
-        frozenset(route.roles),
-        frozenset(route.headers),
-        route.min_tokens,
-        route.max_tokens,
-        frozenset(route.tools),
+        (not wide.roles or (bool(narrow.roles) and set(narrow.roles) <= set(wide.roles)))
+        and (not wide.tools or (bool(narrow.tools) and set(narrow.tools) <= set(wide.tools)))
+        and set(wide.headers) <= set(narrow.headers)
+        and wide.min_tokens <= narrow.min_tokens
+        and (not wide.max_tokens or 0 < narrow.max_tokens <= wide.max_tokens)
     )
 
 
@@ -159,6 +162,3 @@ def _unrouted(case: Case) -> Iterator[Finding]:
                 "is true, but without [[routes]] every request goes to the engine; expected a"
                 f' route such as match = "*" and targets = ["{name}"]',
             )
-
-
-_ANY = RouteSettings(match="*", targets=("*",))
