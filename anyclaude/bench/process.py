@@ -22,9 +22,15 @@ import psutil
 
 from anyclaude.bench.client import NO_CERTIFICATES, Anthropic, Client, OpenAI
 from anyclaude.bench.workload import Prompt
+from anyclaude.config.document import write_settings
 from anyclaude.config.files import DATABASE_NAME
-from anyclaude.config.load import write_settings
-from anyclaude.config.settings import BackendSettings, LogSettings, ServerSettings, Settings
+from anyclaude.config.settings import (
+    ENGINE,
+    BackendSettings,
+    LogSettings,
+    ServerSettings,
+    Settings,
+)
 from anyclaude.config.state import read_state
 from anyclaude.errors import AnyclaudeError
 
@@ -133,7 +139,9 @@ class OwnServer:
             model=replace(settings.model, default=""),
             # What comes from disk is to be timed, not what was read ahead.
             cache=replace(settings.cache, warm_up=False),
-            backends=(("mlx", BackendSettings()),),
+            backends=((ENGINE, BackendSettings()),),
+            routes=(),
+            keys=(),
             log=LogSettings(),
         )
         self._child: Child | None = None

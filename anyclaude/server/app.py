@@ -20,7 +20,7 @@ from anyclaude.errors import UpstreamError
 from anyclaude.events import Bus
 from anyclaude.ids import new_id
 from anyclaude.server import admin, health, messages, models
-from anyclaude.server.auth import Guard
+from anyclaude.server.auth import Guard, Keys
 from anyclaude.server.body import BodyReader
 from anyclaude.server.connection import Connection
 from anyclaude.server.context import EXTENSION, Context, Messages, context, request_id
@@ -50,11 +50,13 @@ def create_app(
     clock: Callable[[], float] = time.time,
     ids: Callable[[], str] = new_request_id,
     limits: Limits | None = None,
+    keys: Keys | None = None,
 ) -> Quart:
     """Builds the app.
 
     ``model_names`` are the served models, the one that gets unknown names first; ``metrics`` is
-    the text of ``/metrics``; ``clock`` is Unix time and ``ids`` makes request ids.
+    the text of ``/metrics``; ``clock`` is Unix time and ``ids`` makes request ids; ``keys`` are
+    the virtual keys, of which a request's is ``g.key``.
     """
     limits = limits or Limits()
     app = Quart("anyclaude.server")
@@ -75,12 +77,12 @@ def create_app(
         parsers=asyncio.Semaphore(_PARSERS),
         stopping=stopping,
     )
-    guard = Guard(settings.server, admin_token)
+    guard = Guard(settings.server, admin_token, keys)
 
     @app.before_request
     async def begin() -> None:
         g.request_id = ids()
-        guard.check(request.path, request.headers)
+        g.key = guard.check(request.path, request.headers)
 
     @app.after_request
     async def finish(response: ResponseTypes) -> ResponseTypes:

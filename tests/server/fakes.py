@@ -31,6 +31,7 @@ from anyclaude.records import (
     ToolIssue,
 )
 from anyclaude.server.app import create_app
+from anyclaude.server.auth import Keys
 from anyclaude.server.limits import Limits
 from anyclaude.server.listen import Listener
 from anyclaude.stream import Emitter, StreamError, StreamEvent, message_of
@@ -304,6 +305,7 @@ async def serving(
     admin_key: str = "",
     max_body_mb: int = 1,
     limits: Limits | None = None,
+    keys: Keys | None = None,
     phase: EngineState | None = None,
 ) -> AsyncIterator[Running]:
     pipeline = pipeline or FakePipeline()
@@ -326,6 +328,7 @@ async def serving(
         metrics=metrics,
         clock=lambda: 1_700_000_000.0,
         limits=limits,
+        keys=keys,
     )
     listener = Listener.bind(server, limits)
     stop = asyncio.Event()
