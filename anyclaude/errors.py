@@ -29,6 +29,7 @@ The mapping to HTTP lives in :mod:`anyclaude.server.errors` alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from anyclaude.records import ErrorCategory
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from anyclaude.errors import ApiError
-from anyclaude.routing.faults import counts, is_busy
+from anyclaude.routing.faults import counts
 from anyclaude.routing.figures import TargetFigures
 from anyclaude.routing.values import Clock, Target
 
 LONGEST = 60.0
 """Seconds; a longer Retry-After is the breaker's business (LiteLLM has the same bound)."""
+_RATE_LIMITED = 429
 _CALLS = 5
 _RATIO = 0.5
 """LiteLLM: over half of a minute's calls, and at least five of them."""
@@ -31,16 +32,18 @@ class Cooldowns:
     def note(self, target: Target, error: ApiError, figures: TargetFigures) -> float:
         """Takes an error into account; the seconds that the target now rests, mostly 0.
 
-        One that is busy rests at once, for its Retry-After; others once more than half of their
-        last minute's calls failed.
+        One that is over its rate, or says when to come back, rests at once; others once more than
+        half of their last minute's calls failed. Not at any 503: a rest moves every session that
+        asks meanwhile away from its prefix.
         """
         if self._seconds <= 0 or not counts(error):
             return 0.0
         now = self._clock()
         often = figures.calls_this_minute(now) >= _CALLS and figures.error_ratio(now) > _RATIO
-        if not is_busy(error) and not often:
+        told = error.retry_after or 0.0
+        if error.status != _RATE_LIMITED and told <= 0 and not often:
             return 0.0
-        seconds = min(LONGEST, error.retry_after or self._seconds)
+        seconds = min(LONGEST, told if told > 0 else self._seconds)
         self._until[target] = max(now + seconds, self._until.get(target, 0.0))
         self._until.move_to_end(target)
         while len(self._until) > self._limit:

@@ -97,7 +97,7 @@ class Handle:
         self._began = clock()
         self._first_at: float | None = None
         self._over = False
-        self._figures.in_flight += 1
+        self._figures.began(self._began, slot.waited)
 
     def first_content(self, new_tokens: int | None = None, seconds: float | None = None) -> None:
         """Content came. ``new_tokens`` were read for it, else the prompt's estimate is taken.
@@ -146,7 +146,7 @@ class Handle:
         if self._over:
             return False
         self._over = True
-        self._figures.in_flight -= 1
+        self._figures.ended()
         self._slot.release()
         return True
 

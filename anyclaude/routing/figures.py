@@ -155,12 +155,21 @@ class TargetFigures:
         self._output = Decayed(1, half_life)
         self._duration = Decayed(1, half_life)
         self._failure = Decayed(1, half_life)
+        self._wait = Decayed(1, half_life)
         self._samples: deque[float] = deque(maxlen=SAMPLES)
         self._tokens = Window()
         self._calls = Window()
         self._failed = Window()
 
     # ------------------------------------------------------------------------- what happens
+
+    def began(self, at: float, waited: float) -> None:
+        """A request's turn came after so many seconds in the queue."""
+        self.in_flight += 1
+        self._wait.add(at, waited)
+
+    def ended(self) -> None:
+        self.in_flight -= 1
 
     def first_content(self, at: float, seconds: float, new_tokens: int) -> None:
         """Content came ``seconds`` after the target was asked to read so many tokens."""
@@ -209,6 +218,10 @@ class TargetFigures:
     def duration(self, at: float) -> float | None:
         """Seconds of an answer from beginning to end, on average."""
         return self._duration.mean(at)
+
+    def wait_seconds(self, at: float) -> float:
+        """What requests waited for their turn lately, on average."""
+        return self._wait.mean(at) or 0.0
 
     def failure_seconds(self, at: float) -> float:
         """What an attempt that fails costs before it is known; 0 when none has."""
