@@ -89,6 +89,13 @@ OUTAGE = ("middle", 1_200.0, 2_400.0)
 """Which target refuses connections in bad weather, and between which seconds."""
 
 
+_SKIES: tuple[tuple[bool, Weather], ...] = (
+    (False, "steady"),
+    (True, "steady"),
+    (True, "outage"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class RoutingPlan:
     """``requests`` for each row of the table; the same seed gives the same table."""
@@ -138,23 +145,20 @@ class RoutingReport:
 
 
 def run_routing(
-    plan: RoutingPlan, progress: Callable[[str], None] = lambda text: None
+    plan: RoutingPlan, progress: Callable[[float, str], None] = lambda fraction, what: None
 ) -> RoutingReport:
     """Every strategy without affinity, with it, and with it through an outage."""
     rows: list[Row] = []
-    weathers: tuple[tuple[bool, Weather], ...] = (
-        (False, "steady"),
-        (True, "steady"),
-        (True, "outage"),
-    )
-    for affinity, weather in weathers:
-        shuffled: float | None = None
-        for name in plan.strategies:
-            progress(f"{name}, {weather}, {'with' if affinity else 'without'} affinity")
-            tally = run_simulated(_World(plan, name, affinity, weather).run())
-            row = tally.row(name, affinity, weather, shuffled)
-            shuffled = row.ttft_mean if name == "shuffle" else shuffled
-            rows.append(row)
+    shuffled: dict[tuple[bool, Weather], float] = {}
+    runs = [(affinity, weather, name) for affinity, weather in _SKIES for name in plan.strategies]
+    for done, (affinity, weather, name) in enumerate(runs):
+        progress(done / len(runs), "")
+        tally = run_simulated(_World(plan, name, affinity, weather).run())
+        row = tally.row(name, affinity, weather, shuffled.get((affinity, weather)))
+        if name == "shuffle":
+            shuffled[affinity, weather] = row.ttft_mean
+        rows.append(row)
+    progress(1.0, "")
     return RoutingReport(plan, tuple(rows))
 
 

@@ -93,27 +93,29 @@ class FirstTokenLine:
 class Window:
     """A sum over the last seconds, which leave by the bucket."""
 
-    __slots__ = ("_buckets", "_width")
+    __slots__ = ("_buckets", "_count", "_total", "_width")
 
     def __init__(self, seconds: float = MINUTE, buckets: int = _BUCKETS) -> None:
         self._width = seconds / buckets
-        self._buckets: deque[tuple[int, float]] = deque(maxlen=buckets)
+        self._count = buckets
+        self._buckets: deque[tuple[int, float]] = deque()
+        self._total = 0.0
 
     def add(self, at: float, value: float = 1.0) -> None:
         bucket = self._leave(at)
+        self._total += value
         if self._buckets and self._buckets[-1][0] == bucket:
             value += self._buckets.pop()[1]
         self._buckets.append((bucket, value))
 
     def total(self, at: float) -> float:
         self._leave(at)
-        return sum(value for _, value in self._buckets)
+        return self._total
 
     def _leave(self, at: float) -> int:
         bucket = int(at // self._width)
-        oldest = bucket - (self._buckets.maxlen or 0)
-        while self._buckets and self._buckets[0][0] <= oldest:
-            self._buckets.popleft()
+        while self._buckets and self._buckets[0][0] <= bucket - self._count:
+            self._total -= self._buckets.popleft()[1]
         return bucket
 
 
