@@ -197,7 +197,7 @@ class Latency:
         output = expected_output(candidates, now)
         known, new, late = list[tuple[Candidate, Score]](), list[Candidate](), list[Candidate]()
         for c in candidates:
-            first = c.figures.first_token_seconds(now, asked.prompt_tokens)
+            first = c.figures.first_token_seconds(now, asked.tokens)
             if first is None:
                 explored = c.figures.in_flight >= EXPLORERS
                 failing = c.figures.failures_this_minute(now) > 0
@@ -227,7 +227,7 @@ class Cost:
 
         def score(c: Candidate) -> Score:
             traits = c.traits
-            price = (traits.price_in * asked.prompt_tokens + traits.price_out * output) / 1e6
+            price = (traits.price_in * asked.tokens + traits.price_out * output) / 1e6
             return Score(c.target, price, f"about ${price:.4f}" if price else "free")
 
         return _by_score(candidates, score, self._rng, "cheapest")
@@ -256,7 +256,7 @@ class CacheAware:
             e = c.estimate
             text = f"{seconds:.2f} s, {e.matched_tokens} of {e.prompt_tokens} tokens in its cache"
             return Score(c.target, seconds, text)
-        first = c.figures.first_token_seconds(now, asked.prompt_tokens)
+        first = c.figures.first_token_seconds(now, asked.tokens)
         assumed = ASSUMED_FIRST_TOKEN if first is None else first
         seconds = _with_failures(c, now, _wait(c, now) + assumed)
         return Score(c.target, seconds, f"{seconds:.2f} s{' assumed' if first is None else ''}")

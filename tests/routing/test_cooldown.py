@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyclaude.errors import ApiError, Overloaded
-from anyclaude.routing.cooldown import Cooldowns
+from anyclaude.routing.cooldown import Cooldowns, Rest
 from anyclaude.routing.figures import TargetFigures
 from anyclaude.routing.values import Target
 from tests.routing.routing_kit import HandClock, refused, too_long, upstream
@@ -59,6 +59,16 @@ def test_the_longer_rest_holds_and_a_person_ends_it() -> None:
     cooldowns.note(Target("b"), upstream(429), TargetFigures(Target("b")))
     cooldowns.clear("a")
     assert (cooldowns.left(T), cooldowns.left(Target("b"))) == (0, 5)
+
+
+def test_a_rest_is_told_unless_it_was_heard_of() -> None:
+    clock, told = HandClock(), list[Rest]()
+    cooldowns = Cooldowns(clock, 5.0, told.append)
+    cooldowns.note(T, upstream(429, "slow down"), TargetFigures(T))
+    cooldowns.rest(T, 30.0)
+    cooldowns.rest(T, 1.0)
+    assert told == [Rest(1000.0, T, 5.0, "429 slow down")]
+    assert cooldowns.left(T) == 30
 
 
 def test_it_can_be_off_and_is_bounded() -> None:

@@ -13,6 +13,7 @@ import pytest
 from anyclaude.bench.simulated_time import run_simulated
 from anyclaude.errors import ApiError, NotFound, Overloaded, Unavailable
 from anyclaude.routing.breaker import BreakerOptions, Transition
+from anyclaude.routing.cooldown import Rest
 from anyclaude.routing.dispatch import Dispatched, Dispatcher, GaveUp, RoutingEvent, RoutingOptions
 from anyclaude.routing.retry import RetryOptions
 from anyclaude.routing.values import Asked, BackendTraits, Decision, Estimate, Route, Target
@@ -310,6 +311,30 @@ async def test_a_route_that_is_down_goes_to_its_fallback_and_back() -> None:
     assert answer.decision.reason == "fallback, since nobody else can"
     await asyncio.sleep(10)
     assert await b.served() == "a"
+
+
+@simulated
+async def test_a_fallback_that_rests_or_is_ill_is_better_than_none() -> None:
+    b = Bench(Route("*", (A,), fallback=(B,), fallback_overloaded=(C,)))
+    b.dispatcher.rest(Target("b", "m"), 50)
+    b.dispatcher.trip("a")
+    assert await b.served() == "b"
+    b.dispatcher.reset("a")
+    b.always = {"a": upstream(529)}
+    for _ in range(2):
+        b.dispatcher.healths["c"].checked("no route to host")
+    assert await b.served() == "c"
+    b.dispatcher.trip("c")
+    b.dispatcher.rest(Target("b", "m"), 50)
+    assert await b.served() == "b"
+
+
+@simulated
+async def test_a_rest_is_published() -> None:
+    b = Bench(ABC)
+    b.script = {"a": [upstream(429, retry_after=8)]}
+    await b.served()
+    assert [(str(r.target), r.seconds) for r in b.of(Rest)] == [("a/m", 8.0)]
 
 
 @simulated

@@ -105,6 +105,11 @@ def test_matching(match: str, asked: Asked, takes: bool) -> None:
             Asked("m", prompt_tokens=101),
         ),
         (
+            Conditions(min_tokens=100),
+            Asked("m", body_bytes=380),
+            Asked("m", body_bytes=379),
+        ),
+        (
             Conditions(tools=("WebSearch", "mcp__*")),
             Asked("m", tools=("Bash", "mcp__files__read")),
             Asked("m", tools=("Bash",)),
