@@ -14,7 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from anyclaude.answer import Answer
-from anyclaude.backend import Admission, BackendEvent, Delta, Finish, Generation, Parsed, Prefill, Resume
+from anyclaude.backend import (
+    Admission,
+    BackendEvent,
+    Delta,
+    Finish,
+    Generation,
+    Parsed,
+    Prefill,
+    Resume,
+)
 from anyclaude.errors import AnyclaudeError, ApiError
 from anyclaude.events import FirstToken, OutputDelta, PrefillProgress, ToolCallSeen
 from anyclaude.keepalive import KeepAlive, KeepAliveTimes, ticking

@@ -78,9 +78,7 @@ class Chooser:
         name = described(route)
         places = {place.resolved(asked.model): place for place in reversed(route.targets)}
         targets = list(dict.fromkeys(place.resolved(asked.model) for place in route.targets))
-        out = {
-            t: o for t in targets if (o := self._stations.out(t, asked.prompt_tokens)) is not None
-        }
+        out = {t: o for t in targets if (o := self._stations.out(t, asked.tokens)) is not None}
         fallbacks = _fallbacks(route, asked.model)
         able, need = self._able(targets, out, fallbacks)
         candidates = [self._candidate(asked, route, places[t], t) for t in able]
@@ -105,7 +103,7 @@ class Chooser:
             left_out,
             reason,
             fallbacks,
-            self._usable(need, asked),
+            self._usable(need, asked, places),
             need,
             moves and bool(asked.session) and route.affinity,
         )
@@ -197,16 +195,18 @@ class Chooser:
     def _open_for(self, target: Target) -> float:
         return self._stations[target.backend].breaker.open_for
 
-    def _usable(self, need: Need, asked: Asked) -> Usable:
+    def _usable(self, need: Need, asked: Asked, places: Mapping[Target, Target]) -> Usable:
         def usable(target: Target, again: bool) -> bool:
             station = self._stations.get(target.backend)
             if station is None:
                 return False
-            if again or need == "soft":
-                return station.breaker.available()
-            if need == "only":
+            if need == "only" and not again:
                 return station.breaker.available(only=True)
-            return self._stations.out(target, asked.prompt_tokens) is None
+            if again or (need == "soft" and target in places):
+                return station.breaker.available()
+            out = self._stations.out(target, asked.tokens)
+            # There is nothing behind a fallback that it could be passed over for.
+            return out is None or (target not in places and out.kind in ("ill", "resting"))
 
         return usable
 

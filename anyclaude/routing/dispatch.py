@@ -17,7 +17,7 @@ from anyclaude.errors import ApiError, NotFound, Unavailable
 from anyclaude.routing.affinity import SESSIONS, TTL, Affinity
 from anyclaude.routing.breaker import Breaker, BreakerOptions, Permit, Transition
 from anyclaude.routing.choice import Choice, Chooser, Estimator
-from anyclaude.routing.cooldown import Cooldowns
+from anyclaude.routing.cooldown import Cooldowns, Rest
 from anyclaude.routing.faults import counts
 from anyclaude.routing.figures import HALF_LIFE, FiguresBook
 from anyclaude.routing.health import Health, Sleep
@@ -66,7 +66,7 @@ class GaveUp:
     tried: tuple[Tried, ...]
 
 
-RoutingEvent: TypeAlias = Decision | Transition | GaveUp
+RoutingEvent: TypeAlias = Decision | Transition | Rest | GaveUp
 
 
 class Handle:
@@ -97,7 +97,7 @@ class Handle:
         self._began = clock()
         self._first_at: float | None = None
         self._over = False
-        self._figures.in_flight += 1
+        self._figures.began(self._began, slot.waited)
 
     def first_content(self, new_tokens: int | None = None, seconds: float | None = None) -> None:
         """Content came. ``new_tokens`` were read for it, else the prompt's estimate is taken.
@@ -109,7 +109,7 @@ class Handle:
         now = self._clock()
         self._first_at = now
         took = now - self._began if seconds is None else seconds
-        tokens = self._asked.prompt_tokens if new_tokens is None else new_tokens
+        tokens = self._asked.tokens if new_tokens is None else new_tokens
         self._figures.first_content(now, took, tokens)
         self._station.health.answered()
         self._permit.first_content(took)
@@ -146,7 +146,7 @@ class Handle:
         if self._over:
             return False
         self._over = True
-        self._figures.in_flight -= 1
+        self._figures.ended()
         self._slot.release()
         return True
 
@@ -184,7 +184,7 @@ class Dispatcher:
         self._sleep = sleep
         self._publish = publish
         figures = FiguresBook(clock, half_life=options.half_life_s)
-        cooldowns = Cooldowns(clock, options.cooldown_s)
+        cooldowns = Cooldowns(clock, options.cooldown_s, publish)
         self._stations = Stations(backends, options.breaker, figures, cooldowns, clock, publish)
         self._affinity = Affinity(clock, limit=options.sessions, ttl=options.session_ttl_s)
         table = RouteTable(routes, local=local)
@@ -297,6 +297,10 @@ class Dispatcher:
     def trip(self, backend: str, seconds: float | None = None) -> None:
         """Opens a backend's breaker by hand (``math.inf``: until reset). Raises NotFound."""
         self._station(backend).breaker.trip(seconds=seconds)
+
+    def rest(self, target: Target, seconds: float) -> None:
+        """Has a target passed over, as another instance found out; this isn't published."""
+        self._stations.cooldowns.rest(target, seconds)
 
     def forget_sessions(self, backend: str) -> int:
         """Frees sessions from a backend that lost its caches; says how many."""

@@ -93,27 +93,29 @@ class FirstTokenLine:
 class Window:
     """A sum over the last seconds, which leave by the bucket."""
 
-    __slots__ = ("_buckets", "_width")
+    __slots__ = ("_buckets", "_count", "_total", "_width")
 
     def __init__(self, seconds: float = MINUTE, buckets: int = _BUCKETS) -> None:
         self._width = seconds / buckets
-        self._buckets: deque[tuple[int, float]] = deque(maxlen=buckets)
+        self._count = buckets
+        self._buckets: deque[tuple[int, float]] = deque()
+        self._total = 0.0
 
     def add(self, at: float, value: float = 1.0) -> None:
         bucket = self._leave(at)
+        self._total += value
         if self._buckets and self._buckets[-1][0] == bucket:
             value += self._buckets.pop()[1]
         self._buckets.append((bucket, value))
 
     def total(self, at: float) -> float:
         self._leave(at)
-        return sum(value for _, value in self._buckets)
+        return self._total
 
     def _leave(self, at: float) -> int:
         bucket = int(at // self._width)
-        oldest = bucket - (self._buckets.maxlen or 0)
-        while self._buckets and self._buckets[0][0] <= oldest:
-            self._buckets.popleft()
+        while self._buckets and self._buckets[0][0] <= bucket - self._count:
+            self._total -= self._buckets.popleft()[1]
         return bucket
 
 
@@ -155,12 +157,21 @@ class TargetFigures:
         self._output = Decayed(1, half_life)
         self._duration = Decayed(1, half_life)
         self._failure = Decayed(1, half_life)
+        self._wait = Decayed(1, half_life)
         self._samples: deque[float] = deque(maxlen=SAMPLES)
         self._tokens = Window()
         self._calls = Window()
         self._failed = Window()
 
     # ------------------------------------------------------------------------- what happens
+
+    def began(self, at: float, waited: float) -> None:
+        """A request's turn came after so many seconds in the queue."""
+        self.in_flight += 1
+        self._wait.add(at, waited)
+
+    def ended(self) -> None:
+        self.in_flight -= 1
 
     def first_content(self, at: float, seconds: float, new_tokens: int) -> None:
         """Content came ``seconds`` after the target was asked to read so many tokens."""
@@ -209,6 +220,10 @@ class TargetFigures:
     def duration(self, at: float) -> float | None:
         """Seconds of an answer from beginning to end, on average."""
         return self._duration.mean(at)
+
+    def wait_seconds(self, at: float) -> float:
+        """What requests waited for their turn lately, on average."""
+        return self._wait.mean(at) or 0.0
 
     def failure_seconds(self, at: float) -> float:
         """What an attempt that fails costs before it is known; 0 when none has."""

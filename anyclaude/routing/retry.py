@@ -142,7 +142,7 @@ class Plan:
             return None
         for target in self._ring:
             if target not in self._failed and self._usable(target, False):
-                self.retries += 1
+                self.retries += not free
                 return Try(target, 0.0, why)
         return None
 

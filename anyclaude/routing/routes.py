@@ -51,7 +51,7 @@ class RouteTable:
         slot = f" (slot {asked.slot})" if asked.slot else ""
         raise NotFound(
             f"no route takes the model {asked.model!r}{slot}, role {asked.role.value}, about"
-            f" {asked.prompt_tokens} tokens; there are routes for {known or 'nothing'}"
+            f" {asked.tokens} tokens; there are routes for {known or 'nothing'}"
         )
 
 
@@ -91,7 +91,7 @@ def described(route: Route) -> str:
 
 
 def _holds(asks: Conditions, asked: Asked) -> bool:
-    tokens = asked.prompt_tokens
+    tokens = asked.tokens
     return (
         (not asks.roles or asked.role.value in asks.roles)
         and tokens >= asks.min_tokens

@@ -197,7 +197,7 @@ class Latency:
         output = expected_output(candidates, now)
         known, new, late = list[tuple[Candidate, Score]](), list[Candidate](), list[Candidate]()
         for c in candidates:
-            first = c.figures.first_token_seconds(now, asked.prompt_tokens)
+            first = c.figures.first_token_seconds(now, asked.tokens)
             if first is None:
                 explored = c.figures.in_flight >= EXPLORERS
                 failing = c.figures.failures_this_minute(now) > 0
@@ -205,7 +205,7 @@ class Latency:
                 continue
             speed = c.figures.tokens_per_second(now)
             whole = first + output / speed if speed else first
-            seconds = _with_failures(c, now, c.wait_seconds + whole)
+            seconds = _with_failures(c, now, _wait(c, now) + whole)
             text = f"{first:.2f} s to the first token, {seconds:.2f} s in all"
             known.append((c, Score(c.target, seconds, text)))
         order, scores = _best_with_buffer(known, self._buffer, self._rng)
@@ -227,7 +227,7 @@ class Cost:
 
         def score(c: Candidate) -> Score:
             traits = c.traits
-            price = (traits.price_in * asked.prompt_tokens + traits.price_out * output) / 1e6
+            price = (traits.price_in * asked.tokens + traits.price_out * output) / 1e6
             return Score(c.target, price, f"about ${price:.4f}" if price else "free")
 
         return _by_score(candidates, score, self._rng, "cheapest")
@@ -252,13 +252,13 @@ class CacheAware:
 
     def _score(self, asked: Asked, c: Candidate, now: float) -> Score:
         if c.estimate is not None and (seconds := c.estimate.seconds) is not None:
-            seconds = _with_failures(c, now, seconds)
+            seconds = _with_failures(c, now, _wait(c, now) + seconds)
             e = c.estimate
             text = f"{seconds:.2f} s, {e.matched_tokens} of {e.prompt_tokens} tokens in its cache"
             return Score(c.target, seconds, text)
-        first = c.figures.first_token_seconds(now, asked.prompt_tokens)
+        first = c.figures.first_token_seconds(now, asked.tokens)
         assumed = ASSUMED_FIRST_TOKEN if first is None else first
-        seconds = _with_failures(c, now, c.wait_seconds + assumed)
+        seconds = _with_failures(c, now, _wait(c, now) + assumed)
         return Score(c.target, seconds, f"{seconds:.2f} s{' assumed' if first is None else ''}")
 
 
@@ -287,6 +287,11 @@ def expected_output(candidates: Sequence[Candidate], now: float) -> float:
     """Tokens of an answer, the same for all who are compared."""
     known = [n for c in candidates if (n := c.figures.output_tokens(now)) is not None]
     return sum(known) / len(known) if known else EXPECTED_OUTPUT
+
+
+def _wait(c: Candidate, now: float) -> float:
+    """For a turn: as it looks now, or as it has been, which sees what sessions will bring."""
+    return max(c.wait_seconds, c.figures.wait_seconds(now))
 
 
 def _with_failures(c: Candidate, now: float, seconds: float) -> float:

@@ -26,6 +26,8 @@ StrategyName: TypeAlias = Literal[
 ]
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 SLOTS: tuple[Slot, ...] = ("opus", "sonnet", "haiku", "subagent")
+BYTES_PER_TOKEN = 3.8
+"""Of a Claude Code request, measured (claude-code-wire, section 4)."""
 _FAMILIES: tuple[Slot, ...] = ("opus", "sonnet", "haiku")
 
 
@@ -111,7 +113,8 @@ class Asked:
     """A request as routing sees it.
 
     ``session`` is session id and agent id in one, since subagents carry their parent's session
-    id. ``prompt_tokens`` is an estimate. Header values are never part of a reason.
+    id. ``prompt_tokens`` is an estimate, 0 where nobody made one. Header values are never part of
+    a reason.
     """
 
     model: str
@@ -126,6 +129,11 @@ class Asked:
     @property
     def slot(self) -> Slot:
         return slot_of(self.model, self.role)
+
+    @property
+    def tokens(self) -> int:
+        """Of the prompt, by the size of the body if need be."""
+        return self.prompt_tokens or int(self.body_bytes / BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
