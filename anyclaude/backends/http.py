@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -27,6 +28,7 @@ KEEPALIVE_S = 30.0
 READ_BUFFER_BYTES = 128 * 1024
 MAX_HEADER_BYTES = 64 * 1024  # of one line; some proxies send policies of 10 KB and more
 MAX_ERROR_BYTES = 1024 * 1024
+UPLOAD_PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Reply:
         self._response = response
         self._idle = idle
         self._clock = clock
+        self._lost = _when_lost(response, self._connection_lost)
 
     def header(self, name: str) -> str:
         """The first header of that lower-case name, or nothing."""
@@ -73,54 +76,71 @@ class Reply:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises UpstreamError on silence, a reset, or an early end."""
-        content = self._response.content
         try:
-            while True:
-                async with asyncio.timeout(self._idle):
-                    chunk = await content.readany()
-                if not chunk:
-                    return
+            while chunk := await self._next():
                 yield chunk
-        except TimeoutError as error:
-            raise faults.silent(self.backend, self._idle) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _broken(self.backend, error) from error
         finally:
             self.close()
 
     async def read(self, limit: int) -> bytes:
         """The whole body; one of more than ``limit`` bytes is a fault."""
         body = bytearray()
-        async for chunk in self.chunks():
-            body += chunk
-            if len(body) > limit:
-                self.close()
-                raise faults.garbage(self.backend, f"a body of more than {limit} bytes")
+        try:
+            while chunk := await self._next():
+                body += chunk
+                if len(body) > limit:
+                    raise faults.garbage(self.backend, f"a body of more than {limit} bytes")
+        finally:
+            self.close()
         return bytes(body)
+
+    async def beginning(self, limit: int) -> tuple[bytes, bool]:
+        """Up to ``limit`` bytes of the body and whether they are all of it; closes it.
+
+        For bodies that only explain something: whatever breaks it off, it just ends there.
+        """
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._idle):
+                while len(body) <= limit:
+                    chunk = await self._next()
+                    if not chunk:
+                        return bytes(body), True
+                    body += chunk
+        except (TimeoutError, UpstreamError):
+            pass
+        finally:
+            self.close()
+        return bytes(body[:limit]), False
 
     async def error(self) -> UpstreamError:
         """What this answer means when its status isn't a success; reads and closes it."""
-        body = bytearray()
-        whole = False
+        body, whole = await self.beginning(MAX_ERROR_BYTES)
+        return faults.answered(
+            self.backend, self.status, self.headers, body, whole=whole, now=self._clock()
+        )
+
+    async def _next(self) -> bytes:
+        """More of the body, nothing at its end."""
         try:
             async with asyncio.timeout(self._idle):
-                async for chunk in self.chunks():
-                    body += chunk
-                    if len(body) > MAX_ERROR_BYTES:
-                        break
-                else:
-                    whole = True
-        except (TimeoutError, UpstreamError):
-            pass  # the status says enough
-        finally:
-            self.close()
-        return faults.answered(
-            self.backend, self.status, self.headers, bytes(body), whole=whole, now=self._clock()
-        )
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            raise faults.silent(self.backend, self._idle) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(self.backend, error) from error
 
     def close(self) -> None:
         """Closes the connection unless the body was read to its end. Idempotent."""
+        if self._lost is not None:
+            self._lost.remove_done_callback(self._connection_lost)
         self._response.close()
+
+    def _connection_lost(self, _lost: asyncio.Future[None]) -> None:
+        """aiohttp lets a reader wait for ever when it gives up a body that it can't parse."""
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the body can't be parsed"))
 
 
 class Upstream:
@@ -192,7 +212,7 @@ class Upstream:
                         method,
                         url,
                         headers=pairs,
-                        data=body,
+                        data=_upload(body),
                         allow_redirects=False,
                         timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
                         trace_request_ctx=attempt,
@@ -223,6 +243,47 @@ class Upstream:
                 trace_configs=[_tracing()],
             )
         return self._session
+
+
+def _when_lost(
+    response: aiohttp.ClientResponse, call: Callable[[asyncio.Future[None]], None]
+) -> asyncio.Future[None] | None:
+    """Has ``call`` called when the answer's connection is closed; none if it is done with."""
+    protocol = response.connection.protocol if response.connection is not None else None
+    lost = protocol.closed if protocol is not None else None
+    if lost is not None:
+        lost.remove_done_callback(_noted)
+        lost.add_done_callback(_noted)
+        lost.add_done_callback(call)
+    return lost
+
+
+def _noted(lost: asyncio.Future[None]) -> None:
+    """Says that the reason was seen, or asyncio would log it."""
+    if not lost.cancelled():
+        lost.exception()
+
+
+class _Pieces(aiohttp.Payload):
+    """A large body, handed over as the server takes it: all at once would be copied whole."""
+
+    _default_content_type = "application/json"
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return bytes(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        view = memoryview(self._value)
+        for at in range(0, len(view), UPLOAD_PIECE_BYTES):
+            await writer.write(view[at : at + UPLOAD_PIECE_BYTES])
+
+
+def _upload(body: bytes | None) -> bytes | _Pieces | None:
+    return _Pieces(body) if body and len(body) > UPLOAD_PIECE_BYTES else body
 
 
 class _Attempt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from json.decoder import scanstring
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
@@ -30,18 +29,19 @@ def with_model(body: bytes, model: str) -> bytes:
 def _model_spans(text: str) -> list[tuple[int, int]]:
     """Where the values stand. The parts between are skipped at the JSON decoder's own speed."""
     spans: list[tuple[int, int]] = []
-    at = _expect(text, _skip(text, 0), "{")
-    at = _skip(text, at)
-    while text[at : at + 1] != "}":
-        key, at = scanstring(text, _expect(text, at, '"'))
+    at = _skip(text, _expect(text, _skip(text, 0), "{"))
+    more = text[at : at + 1] != "}"
+    while more:
+        _expect(text, at, '"')
+        key, at = _DECODER.raw_decode(text, at)
         start = _skip(text, _expect(text, _skip(text, at), ":"))
         _, end = _DECODER.raw_decode(text, start)
         if key == "model":
             spans.append((start, end))
         at = _skip(text, end)
-        if text[at : at + 1] == "}":
-            break
-        at = _skip(text, _expect(text, at, ","))
+        more = text[at : at + 1] != "}"
+        if more:
+            at = _skip(text, _expect(text, at, ","))
     if _skip(text, at + 1) != len(text):
         raise ValueError("something after the object")
     return spans

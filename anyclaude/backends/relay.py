@@ -59,8 +59,8 @@ class AnthropicOptions:
     base_url: str = BASE_URL
     api_key: str = field(default="", repr=False)
     headers: Headers = field(default=(), repr=False)
-    timeouts: Timeouts = Timeouts()
-    cache_marks: CacheMarks = CacheMarks()
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    cache_marks: CacheMarks = field(default_factory=CacheMarks)
 
 
 class AnthropicBackend:
@@ -100,7 +100,7 @@ class AnthropicBackend:
             error.headers = _passable(error.headers)
             raise error
         if reply.content_type not in ("", "application/json", "text/event-stream"):
-            page = await _beginning(reply)
+            page, _ = await reply.beginning(_PAGE_BYTES)
             raise faults.wrong_content(self.name, reply.content_type, page)
 
     def _headers(self, client: Headers) -> list[tuple[str, str]]:
@@ -129,16 +129,6 @@ class _Passing:
 
     async def close(self) -> None:
         self._reply.close()
-
-
-async def _beginning(reply: Reply) -> bytes:
-    body = b""
-    async for chunk in reply.chunks():
-        body += chunk
-        if len(body) >= _PAGE_BYTES:
-            break
-    reply.close()
-    return body[:_PAGE_BYTES]
 
 
 def _passable(headers: Headers) -> Headers:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from anyclaude.backends.sse import SseReader
+from anyclaude.backends.sse import SseEvent, SseReader
 from anyclaude.errors import UpstreamError
 from anyclaude.types import Usage
 
@@ -96,7 +96,7 @@ class Tap:
             return ""
         try:
             for event in self._reader.feed(chunk):
-                self._take(event.data)
+                self._take(event)
         except UpstreamError:
             self._give_up()
         shown, self._shown = "".join(self._shown), []
@@ -106,7 +106,7 @@ class Tap:
         """The body is over, whole or not; what the model wrote in the last of it."""
         if self.readable and self._reader is not None:
             for event in self._reader.finish():
-                self._take(event.data)
+                self._take(event)
         elif self.readable:
             self._whole(bytes(self._body))
             self._body.clear()
@@ -120,11 +120,11 @@ class Tap:
 
     # ---------------------------------------------------------------------------- streams
 
-    def _take(self, data: str) -> None:
-        event = _parse(data)
+    def _take(self, sse: SseEvent) -> None:
+        event = _parse(sse.data)
         if event is None or self.ended or self.error is not None:
             return
-        match event.get("type"):
+        match event.get("type") or sse.event:
             case "message_start":
                 self._message(_fields(event, "message"))
             case "content_block_start":
