@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -27,6 +28,7 @@ KEEPALIVE_S = 30.0
 READ_BUFFER_BYTES = 128 * 1024
 MAX_HEADER_BYTES = 64 * 1024  # of one line; some proxies send policies of 10 KB and more
 MAX_ERROR_BYTES = 1024 * 1024
+UPLOAD_PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Reply:
         self._response = response
         self._idle = idle
         self._clock = clock
+        self._lost = _when_lost(response, self._connection_lost)
 
     def header(self, name: str) -> str:
         """The first header of that lower-case name, or nothing."""
@@ -129,7 +132,15 @@ class Reply:
 
     def close(self) -> None:
         """Closes the connection unless the body was read to its end. Idempotent."""
+        if self._lost is not None:
+            self._lost.remove_done_callback(self._connection_lost)
         self._response.close()
+
+    def _connection_lost(self, _lost: asyncio.Future[None]) -> None:
+        """aiohttp lets a reader wait for ever when it gives up a body that it can't parse."""
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the body can't be parsed"))
 
 
 class Upstream:
@@ -201,7 +212,7 @@ class Upstream:
                         method,
                         url,
                         headers=pairs,
-                        data=body,
+                        data=_upload(body),
                         allow_redirects=False,
                         timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
                         trace_request_ctx=attempt,
@@ -232,6 +243,47 @@ class Upstream:
                 trace_configs=[_tracing()],
             )
         return self._session
+
+
+def _when_lost(
+    response: aiohttp.ClientResponse, call: Callable[[asyncio.Future[None]], None]
+) -> asyncio.Future[None] | None:
+    """Has ``call`` called when the answer's connection is closed; none if it is done with."""
+    protocol = response.connection.protocol if response.connection is not None else None
+    lost = protocol.closed if protocol is not None else None
+    if lost is not None:
+        lost.remove_done_callback(_noted)
+        lost.add_done_callback(_noted)
+        lost.add_done_callback(call)
+    return lost
+
+
+def _noted(lost: asyncio.Future[None]) -> None:
+    """Says that the reason was seen, or asyncio would log it."""
+    if not lost.cancelled():
+        lost.exception()
+
+
+class _Pieces(aiohttp.Payload):
+    """A large body, handed over as the server takes it: all at once would be copied whole."""
+
+    _default_content_type = "application/json"
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return bytes(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        view = memoryview(self._value)
+        for at in range(0, len(view), UPLOAD_PIECE_BYTES):
+            await writer.write(view[at : at + UPLOAD_PIECE_BYTES])
+
+
+def _upload(body: bytes | None) -> bytes | _Pieces | None:
+    return _Pieces(body) if body and len(body) > UPLOAD_PIECE_BYTES else body
 
 
 class _Attempt:

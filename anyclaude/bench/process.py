@@ -247,11 +247,17 @@ class Peer:
             )
         self._child: Child | None = None
         self._client: Client | None = None
+        self._address = ""
 
     @property
     def client(self) -> Client:
         assert self._client is not None
         return self._client
+
+    @property
+    def address(self) -> str:
+        """Where it answers; empty before it was started."""
+        return self._address
 
     async def start(self) -> None:
         """Returns when it answers; it may load its weights only for the first request."""
@@ -259,7 +265,7 @@ class Peer:
         arguments = ["-m", "mlx_lm", "server", f"--model={self._model}", "--host=127.0.0.1"]
         arguments += [f"--port={port}", "--log-level=WARNING"]
         self._child = await Child.start(self.name, arguments, self._log, self._env, talks=False)
-        address = f"http://127.0.0.1:{port}"
+        self._address = address = f"http://127.0.0.1:{port}"
         self._client = Client(self.name, address, OpenAI(), {})
         async with (
             asyncio.timeout(START_S),

@@ -25,6 +25,7 @@ from tests.doubles.chaos_upstream import (
     free_port,
     garbage,
     raw,
+    raw_then,
     raw_then_hang,
     raw_then_reset,
     reply,
@@ -89,13 +90,13 @@ BROKEN: dict[str, tuple[Behaviour, Outcome]] = {
         raw(SSE_HEAD, chunk(EVENT), b"ff\r\nhalf"),
         schema("there sent a body that ends too early or can't be read", EVENT + b"half"),
     ),
-    "no chunk at all": (
-        raw(SSE_HEAD, chunk(EVENT), b"sixteen\r\n"),
-        schema("there sent a body that ends too early or can't be read"),
-    ),
     "a body shorter than declared": (
         raw(JSON_HEAD, b'{"id":'),
         schema("there sent a body that ends too early or can't be read", b'{"id":'),
+    ),
+    "a body longer than declared": (
+        raw(JSON_HEAD.replace(b"50", b"2") + b"{}{}"),
+        schema("there sent something that isn't HTTP"),
     ),
     "garbage": (garbage(), schema("there sent something that isn't HTTP")),
     "a status that is none": (
@@ -284,11 +285,15 @@ async def test_a_slow_drip_is_an_answer(seed: int) -> None:
         assert b"".join([piece async for piece in answer]) == body
 
 
-async def test_a_body_longer_than_declared_ends_where_it_said() -> None:
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n"
-    async with relay(raw(head + b"{}{}")) as (backend, _):
-        answer = await backend.relay(asked())
-        assert b"".join([piece async for piece in answer]) == b"{}"
+async def test_no_chunk_at_all() -> None:
+    when = asyncio.Event()
+    async with relay(raw_then(when, SSE_HEAD + chunk(EVENT), b"sixteen\r\n")) as (backend, _):
+        pieces = aiter(await backend.relay(asked()))
+        assert await anext(pieces) == EVENT
+        when.set()
+        with pytest.raises(UpstreamError, match="ends too early or can't be read") as caught:
+            await anext(pieces)
+        assert (caught.value.category, caught.value.retryable) == ("schema", True)
 
 
 async def test_a_stream_cut_in_an_event_isnt_ended_for_the_tap() -> None:

@@ -23,6 +23,7 @@ from tests.doubles.chaos_upstream import (
     Connection,
     chaos,
     chunk,
+    raw_then,
     raw_then_hang,
     reply,
 )
@@ -58,7 +59,7 @@ async def test_a_request_goes_out_as_it_is() -> None:
         "x-a: ",
         "accept-encoding: identity",
         "user-agent: anyclaude",
-        "Content-Length: 9",
+        "Content-Length: 7",
         "",
         "",
     ]
@@ -133,21 +134,33 @@ async def test_a_connection_is_used_again() -> None:
 
 
 async def test_a_connection_with_an_unread_answer_is_not() -> None:
-    async with upstream(OK) as (client, there):
+    when = asyncio.Event()
+    behaviour = raw_then(when, b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel", b"lo")
+    async with upstream(behaviour) as (client, there):
         (await client.get("/?keep")).close()
-        await there.idle.wait()
-        await (await client.get("/?keep")).read(100)
+        when.set()
+        assert await (await client.get("/?keep")).read(100) == b"hello"
         assert there.connections == 2
 
 
-async def test_more_bytes_than_declared_spoil_only_their_connection() -> None:
+async def test_more_bytes_than_declared_spoil_their_connection() -> None:
+    late, done = asyncio.Event(), asyncio.Event()
+
     async def too_much(connection: Connection) -> None:
-        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcdef")
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc")
+        if done.is_set():
+            return
+        await late.wait()
+        await connection.send(b"def")
+        await connection.hang()
+        done.set()
 
     async with upstream(too_much) as (client, there):
-        for _ in range(3):
-            assert await (await client.get("/?keep")).read(100) == b"abc"
-        assert there.connections == 3
+        assert await (await client.get("/?keep")).read(100) == b"abc"
+        late.set()
+        await done.wait()
+        assert await (await client.get("/?keep")).read(100) == b"abc"
+        assert there.connections == 2
 
 
 async def test_an_idle_connection_that_was_given_up_is_no_fault() -> None:

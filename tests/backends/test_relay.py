@@ -303,7 +303,7 @@ async def refused(backend: AnthropicBackend, request: RelayRequest) -> UpstreamE
             {"body": STREAM.replace(b"hi", b"x" * 900_000)},
             400,
             "invalid_request_error",
-            "prompt is too long: 225027 tokens > 200000 maximum",
+            "prompt is too long: 225026 tokens > 200000 maximum",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-VERSION = "2023-06-01"
+VERSIONS = ("2023-06-01", "2026-10-21")
 MAX_MARKS = 4
 
 _TOP_LEVEL = {
@@ -53,7 +53,7 @@ def check_headers(headers: Mapping[str, str], key: str) -> None:
     """The version, the key by either header, and JSON."""
     if not headers.get("anthropic-version"):
         raise invalid("anthropic-version: header is required")
-    if headers["anthropic-version"] != VERSION:
+    if headers["anthropic-version"] not in VERSIONS:
         raise invalid(f'anthropic-version: "{headers["anthropic-version"]}" is not a valid version')
     given = headers.get("x-api-key")
     bearer = headers.get("authorization", "")

@@ -113,7 +113,7 @@ async def chaos(
     try:
         yield double
         if double.connections:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(3):
                 await double.idle.wait()
     finally:
         server.close()
@@ -149,6 +149,17 @@ def raw(*parts: bytes) -> Behaviour:
 
     async def answer(connection: Connection) -> None:
         await connection.send(*parts)
+
+    return answer
+
+
+def raw_then(when: asyncio.Event, first: bytes, *then: bytes) -> Behaviour:
+    """``first``, and the rest on the word of a test that has read it."""
+
+    async def answer(connection: Connection) -> None:
+        await connection.send(first)
+        await when.wait()
+        await connection.send(*then)
 
     return answer
 

@@ -232,17 +232,13 @@ class OpenAiBackend:
 
     async def _look(self) -> Found:
         """What the server is, asked once."""
-        if self._found is not None:
-            return self._found
+        if self._found is None and self._options.profile != AUTO:
+            self._found = Found(PROFILES[self._options.profile], (), True)
         async with self._looking:
-            if self._found is not None:
-                return self._found
-            if self._options.profile != AUTO:
-                self._found = Found(PROFILES[self._options.profile], (), True)
-                return self._found
-            found = await discovery.look(self._upstream, self._headers())
-            if found.certain:
-                self._found = found
+            found = self._found
+            if found is None:
+                found = await discovery.look(self._upstream, self._headers())
+                self._found = found if found.certain else None
             return found
 
     async def _model(self, request: BackendRequest, found: Found) -> str:

@@ -62,6 +62,8 @@ class Decoder:
         self._kind: Literal["", "text", "thinking", "call"] = ""
         self._space = ""
         """White space that may turn out to be the end of what it stands in."""
+        self._behind_thought = False
+        """Whether reasoning came that had nothing in it, and no text yet."""
         self._reasoning = ""
         self._heard = {"text": "", "thinking": ""}
         """All of a kind that came, for servers that say it once more at the end."""
@@ -179,7 +181,9 @@ class Decoder:
         return out
 
     def _text(self, text: str) -> list[Segment]:
-        text = text.lstrip() if self._kind in ("thinking", "call") else self._space + text
+        behind = self._behind_thought or self._kind in ("thinking", "call")
+        text = text.lstrip() if behind else self._space + text
+        self._behind_thought = behind and not text
         said = text.rstrip()
         if not said:
             self._space = text
@@ -193,7 +197,8 @@ class Decoder:
         text = self._space + text if self._kind == "thinking" else text.lstrip()
         said = text.rstrip()
         if not said:
-            self._space = text if self._kind == "thinking" else self._space
+            self._space = text if self._kind == "thinking" else ""
+            self._behind_thought = True
             return []
         self._space = text[len(said) :]
         self._kind = "thinking"

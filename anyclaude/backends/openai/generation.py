@@ -63,7 +63,6 @@ class OpenAiGeneration:
         self._done = False
         self._characters = 0
         self._counted = 0
-        self._cancelled = False
         self._events: asyncio.Queue[BackendEvent | Exception] = asyncio.Queue(_AHEAD)
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
@@ -75,17 +74,20 @@ class OpenAiGeneration:
         while True:
             event = await self._events.get()
             if isinstance(event, Exception):
+                self._events.put_nowait(event)  # for whoever asks again
                 raise event
             yield event
             if isinstance(event, Finish):
                 return
 
     async def cancel(self) -> None:
-        self._cancelled = True
         self._reading.cancel()
         self._reply.close()
         with suppress(asyncio.CancelledError):
             await self._reading
+        while not self._events.empty():
+            self._events.get_nowait()
+        self._events.put_nowait(EngineFailed("the answer was cancelled"))
 
     # ------------------------------------------------------------------------------- reading
 
