@@ -117,22 +117,18 @@ async def test_count_equals_the_usage_of_the_same_request(
         assert counted.input_tokens == total, request
 
 
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ({"messages": []}, anthropic.BadRequestError),
-        ({"max_tokens": 0}, anthropic.BadRequestError),
-        ({"tools": [TOOL, TOOL]}, anthropic.BadRequestError),
-        ({"tool_choice": {"type": "tool", "name": "absent"}}, anthropic.BadRequestError),
-        ({"messages": [{"role": "user", "content": "x " * 9000}]}, anthropic.BadRequestError),
-    ],
-)
-async def test_bad_requests_raise_the_sdks_own_errors(
-    client: anthropic.AsyncAnthropic, body: dict[str, Any], error: type[Exception]
-) -> None:
+async def test_bad_requests_raise_the_sdks_own_errors(client: anthropic.AsyncAnthropic) -> None:
     good = {"model": "m", "max_tokens": 4, "messages": [{"role": "user", "content": "hi"}]}
-    with pytest.raises(error):
-        await client.messages.create(**{**good, **body})
+    bad: list[dict[str, Any]] = [
+        {"messages": []},
+        {"max_tokens": 0},
+        {"tools": [TOOL, TOOL]},
+        {"tool_choice": {"type": "tool", "name": "absent"}},
+        {"messages": [{"role": "user", "content": "x " * 9000}]},
+    ]
+    for body in bad:
+        with pytest.raises(anthropic.BadRequestError):
+            await client.messages.create(**{**good, **body})
     with pytest.raises(anthropic.NotFoundError):
         await client.models.retrieve("no/such")
 

@@ -21,7 +21,7 @@ _MEGABYTE = 1e6
 class Figure:
     """One thing measured. ``words`` is the size of its prompt, 0 where that says nothing.
 
-    ``samples`` has one value a round for everybody it was measured of.
+    ``samples`` has as many values a round, one or more, for everybody it was measured of.
     """
 
     phase: str
@@ -77,12 +77,12 @@ class Figures:
         return self._figures.get((phase, words))
 
     def compare(self, name: str, phase: str, base: str) -> None:
-        """Adds the ratio of two phases for each prompt size, round by round."""
+        """Adds the ratios of one phase to the median of another, for each prompt size."""
         for figure in [f for f in self if f.phase == phase]:
             other = self.find(base, figure.words)
             for who, values in figure.samples.items() if other is not None else ():
-                pairs = zip(values, other.samples.get(who, []), strict=False) if other else ()
-                for value, against in pairs:
+                against = other.median(who) if other is not None else None
+                for value in values if against else ():
                     self.add(name, figure.words, "x", who, value / against)
 
 

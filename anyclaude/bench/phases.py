@@ -71,7 +71,8 @@ class Round:
 
 
 async def prefix(round: Round) -> None:
-    """A cold prompt, the conversation grown, another over the same system prompt, and back."""
+    """A cold prompt, then so many times: the conversation grown, another one over the same system
+    prompt, and back."""
     for size in round.sizes.prefixes:
         await _ask_again(round, size)
 
@@ -79,36 +80,38 @@ async def prefix(round: Round) -> None:
 async def _ask_again(round: Round, size: int) -> None:
     system = round.words.system(size)
     first = Prompt(system, (round.words.question("First question"),))
-    other = Prompt(system, (round.words.question("A new conversation"),))
-    ours: list[tuple[Prompt, str]] = []
+    ours: list[tuple[str, Prompt, str]] = []
 
     async def measure(server: Server) -> None:
-        talk: list[tuple[Prompt, str]] = []
+        talk: list[tuple[str, Prompt, str]] = []
 
         async def ask(phase: str, prompt: Prompt) -> str:
             answer = await server.client.ask(prompt, TTFT_TOKENS)
             round.add(phase, server.name, answer.ttft, words=size)
-            talk.append((prompt, answer.text))
+            talk.append((phase, prompt, answer.text))
             if server is round.own:
-                tokens[phase] = answer.prompt_tokens
+                tokens.append(answer.prompt_tokens)
             return answer.text
 
-        second = first.then(await ask("cold", first), round.words.question("Second question"))
-        text = await ask("turn", second)
-        await ask("branch", other)
-        await ask("back", second.then(text, round.words.question("Third question")))
+        prompt, text = first, await ask("cold", first)
+        for cycle in range(round.sizes.cycles):
+            prompt = prompt.then(text, round.words.question(f"Question {2 * cycle + 2}"))
+            text = await ask("turn", prompt)
+            await ask("branch", Prompt(system, (round.words.question(f"Conversation {cycle}"),)))
+            prompt = prompt.then(text, round.words.question(f"Question {2 * cycle + 3}"))
+            text = await ask("back", prompt)
         if server is round.own:
             ours.extend(talk)
 
-    tokens: dict[str, int] = {}
+    tokens: list[int] = []
     await round.each(measure)
-    round.begun[size] = ours[0]
-    for index, phase in enumerate(("cold", "turn", "branch", "back")):
-        took = await round.floor.first(ours[index][0], ours[:index])
+    round.begun[size] = ours[0][1:]
+    for index, (phase, prompt, _) in enumerate(ours):
+        took = await round.floor.first(prompt, [known[1:] for known in ours[:index]])
         round.add(phase, FLOOR, took["seconds"], words=size)
-        if took["prompt_tokens"] != tokens[phase]:
+        if took["prompt_tokens"] != tokens[index]:
             round.figures.note(
-                f"{phase} at {size} words is a prompt of {tokens[phase]} tokens for anyclaude and"
+                f"{phase} at {size} words is a prompt of {tokens[index]} tokens for anyclaude and"
                 f" of {took['prompt_tokens']:.0f} by mlx-lm's template"
             )
 

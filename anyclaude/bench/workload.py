@@ -42,7 +42,8 @@ class Sizes:
 
     ``prefixes`` are the system prompts of the four ways to ask again; ``beside`` is the cold
     prompt that must not hold up a stream, ``stream`` the context of the stream that a request of
-    ``joiner`` words joins, ``shared`` the prefix of ``conversations`` conversations.
+    ``joiner`` words joins, ``shared`` the prefix of ``conversations`` conversations. What
+    takes long is the cold prompt: turn, branch and back are asked ``cycles`` times behind each.
     """
 
     prefixes: tuple[int, ...] = (1500, 6000)
@@ -53,6 +54,7 @@ class Sizes:
     conversations: int = 8
     decode_tokens: int = 96
     streams_tokens: int = 64
+    cycles: int = 1
 
 
 QUICK = Sizes((300,), 400, 400, 100, 300, 3, 24, 12)

@@ -51,6 +51,12 @@ PHASES = ("prefix", "decode", "streams", "stall", "join", "restart", "memory")
     metavar="LIST",
     help="Words of the prefixes, in commas, a token each: 1500,6000, or 300 with --quick.",
 )
+@click.option(
+    "--cycles",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How often turn, branch and back are taken behind each cold prompt.  [default: 1]",
+)
 @click.option("--quick", is_flag=True, help="Small prompts, for a look in a minute.")
 @click.option("--seed", metavar="S", help="Of the prompts; a new one each time if absent.")
 @click.option(
@@ -78,6 +84,7 @@ def bench(
     phases: str,
     rounds: int | None,
     words: str | None,
+    cycles: int | None,
     quick: bool,
     seed: str | None,
     form: str,
@@ -106,6 +113,8 @@ def bench(
     from anyclaude.engine.smollm2 import EMBEDDED_NAME
 
     given = QUICK if quick else Sizes()
+    if cycles is not None:
+        given = replace(given, cycles=cycles)
     plan = Plan(
         model=model or EMBEDDED_NAME,
         phases=chosen,

@@ -38,6 +38,8 @@ def started(data: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         text=True,
         env={**kept, "TMPDIR": str(data.parent / "tmp")},
         cwd=data.parent,
+        # Whoever runs the tests in the background has SIGINT ignored, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -90,6 +91,19 @@ async def test_the_floor_knows_what_was_asked_before() -> None:
     assert found is not None
     assert set(found.samples) == {OURS, FLOOR}
     assert round.figures.notes == [], "both count 35 tokens"
+
+
+async def test_warm_prompts_are_asked_again_behind_one_cold_one() -> None:
+    with serving(Reply(answer("a", "b"))) as double:
+        round = round_of(Asked(OURS, double))
+        round.sizes = replace(SIZES, prefixes=(60,), cycles=3)
+        await prefix(round)
+    counts = {figure.phase: len(figure.samples[OURS]) for figure in round.figures}
+    assert counts == {"cold": 1, "turn": 3, "branch": 3, "back": 3}
+    asked = [prompt for prompt, _ in cast(Passes, round.floor).asked]
+    turns = [prompt.turns for prompt in asked]
+    assert len(set(turns)) == 10
+    assert [len(turn) for turn in turns] == [1, 3, 1, 5, 7, 1, 9, 11, 1, 13]
 
 
 async def test_a_stream_is_measured_beside_a_prompt_and_left() -> None:

@@ -27,6 +27,7 @@ from tests.tui.fake_source import (
 from tests.tui.log_scenes import logged, logged_source
 from tui.launch import ATTACH, ELSEWHERE, Offer
 
+_LOGGED = ("room.sql", "room.history")
 FIRST = "req_0000000000000000a3f1"
 TIERS = (*vitals().tiers, TierStats("kv-disk", True, 41, 59, 57, 18_000_000, 0, 11))
 Act = Callable[[Stage], Awaitable[None]]
@@ -229,6 +230,12 @@ PLACES: dict[str, Place] = {
 }
 
 
+def alone(title: str, id: str) -> bool:
+    """Whether a binding needs a console that was made for it."""
+    prepared = id in (PLACES[title].first or {})
+    return prepared or id in (ELSEWHERE, ATTACH) or (id in _LOGGED and not PLACES[title].logged)
+
+
 @asynccontextmanager
 async def at(console: Opener, title: str, id: str, folder: Path) -> AsyncIterator[Stage]:
     """A console where the binding called ``id`` has something to do."""
@@ -238,7 +245,7 @@ async def at(console: Opener, title: str, id: str, folder: Path) -> AsyncIterato
         offers = (Offer(id, "does it", FakeLaunch(FakeSource())),)
         async with console(failure=UsageError("taken"), offers=offers) as stage:
             yield stage
-    elif place.logged or id in ("room.sql", "room.history"):
+    elif place.logged or id in _LOGGED:
         async with (
             logged_source(folder) as found,
             console(size=place.size, source=found) as stage,

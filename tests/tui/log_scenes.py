@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,6 +21,7 @@ SESSIONS = (
 )
 DAY = 86_400.0
 HOSTILE = "\x1b[31m[bold]ré\u202ed[/bold]\x07"
+FILE = "log.duckdb"
 
 
 def logged(
@@ -82,7 +85,7 @@ def calls() -> list[ToolCallRecord]:
 async def log_at(folder: Path) -> AsyncIterator[RequestLog]:
     """An empty log."""
     log = await RequestLog.open(
-        folder / "log.duckdb", retention_days=0, bodies=True, report=print, now=lambda: NOON
+        folder / FILE, retention_days=0, bodies=True, report=print, now=lambda: NOON
     )
     try:
         yield log
@@ -99,11 +102,27 @@ async def fill(log: RequestLog, more: int = 0) -> None:
     log.post(SystemEvent(NOON - 400, "info", "model", f"loaded {HOSTILE} in 4.1 s"))
 
 
+_filled: dict[int, Path] = {}
+"""Databases that are filled once and copied for each test, by ``more``."""
+_folder = tempfile.TemporaryDirectory(prefix="anyclaude-log-scenes-")
+
+
+async def filled(more: int) -> Path:
+    """A closed database as :func:`fill` leaves it."""
+    if more not in _filled:
+        folder = Path(_folder.name) / str(more)
+        async with log_at(folder) as log:
+            await fill(log, more)
+        _filled[more] = folder / FILE
+    return _filled[more]
+
+
 @asynccontextmanager
 async def logged_source(folder: Path, more: int = 0) -> AsyncIterator[FakeSource]:
     """A server whose log is that one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(await filled(more), folder / FILE)
     async with log_at(folder) as log:
-        await fill(log, more)
         source = FakeSource()
         source.fake.log = log
         yield source

@@ -92,7 +92,7 @@ def _check(stage: Stage, where: str, least: float) -> None:
 async def _in_every_theme(stage: Stage, where: str) -> None:
     for name in READABLE:
         stage.app.theme = name
-        await stage.settle()
+        await stage.pilot.pause()
         _check(stage, f"{where} in {name}", AAA if name == "anyclaude-contrast" else AA)
 
 

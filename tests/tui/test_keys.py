@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from textual.binding import Binding
 from textual.widget import Widget
 
 from tests.tui.conftest import Opener, Stage
-from tests.tui.key_scenes import PLACES, at
+from tests.tui.key_scenes import PLACES, alone, at
 from tui.keys import entries, key_name, keys_of, markdown, places, sections
 
 DOCS = Path(__file__).parents[2] / "docs" / "keys.md"
@@ -49,34 +50,57 @@ def test_key_names(key: str, name: str) -> None:
 
 
 CLASSES = dict(places())
-BOUND = [
-    pytest.param(section.title, entry.id, id=entry.id)
-    for section in sections({})
-    for entry in section.entries
-]
+SECTIONS = {section.title: section.entries for section in sections({})}
 
 
 def test_every_place_with_keys_can_be_gone_to() -> None:
-    assert {section.title for section in sections({})} == set(PLACES)
+    assert set(SECTIONS) == set(PLACES)
 
 
-@pytest.mark.parametrize(("title", "binding"), BOUND)
+@pytest.mark.parametrize("title", list(SECTIONS))
 async def test_every_binding_is_pressed_and_does_something(
-    console: Opener,
-    pressed: set[str],
-    tmp_path: Path,
-    title: str,
-    binding: str,
-    monkeypatch: pytest.MonkeyPatch,
+    console: Opener, pressed: set[str], tmp_path: Path, title: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with at(console, title, binding, tmp_path / "data") as stage:
-        key = next(k[binding] for k in (keys_of(c, {}) for c in CLASSES[title]) if binding in k)
-        before = _state(stage)
-        pressed.clear()
-        await stage.press(key)
-        assert binding in pressed, f"{key} was not taken as {binding} at {stage.app.focused}"
-        assert _state(stage) != before, f"{key} did nothing"
+    """Each on a console of its own, or on the last one's if that is back where it was."""
+    keys = {id: key for c in CLASSES[title] for id, key in keys_of(c, {}).items()}
+    async with AsyncExitStack() as used:
+        stage: Stage | None = None
+        for count, entry in enumerate(SECTIONS[title]):
+            if stage is not None and not alone(title, entry.id):
+                where = _where(stage)
+                if await _does_something(stage, keys[entry.id], entry.id, pressed):
+                    if not await _back(stage, where):
+                        await used.aclose()
+                        stage = None
+                    continue
+            await used.aclose()
+            folder = tmp_path / str(count)
+            stage = await used.enter_async_context(at(console, title, entry.id, folder))
+            where = _where(stage)
+            assert await _does_something(stage, keys[entry.id], entry.id, pressed), (
+                f"{keys[entry.id]} did nothing as {entry.id} at {stage.app.focused}"
+            )
+            if alone(title, entry.id) or not await _back(stage, where):
+                await used.aclose()
+                stage = None
+
+
+async def _does_something(stage: Stage, key: str, id: str, pressed: set[str]) -> bool:
+    before = _state(stage)
+    pressed.clear()
+    await stage.press(key)
+    return id in pressed and _state(stage) != before
+
+
+async def _back(stage: Stage, where: tuple[object, ...]) -> bool:
+    """Whether the console is where it was, if need be by way of ``esc``."""
+    if stage.app.is_running and _where(stage) != where:
+        await stage.press("escape")
+    return stage.app.is_running and _where(stage) == where
+
+
+def _where(stage: Stage) -> tuple[object, ...]:
+    return tuple(map(id, stage.app.screen_stack)), id(stage.app.focused)
 
 
 def _state(stage: Stage) -> tuple[object, ...]:

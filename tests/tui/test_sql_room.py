@@ -29,7 +29,7 @@ from tui.rooms.sql import SqlRoom
 from tui.sql import history
 from tui.sql.questions import questions
 
-ENDLESS = "SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b"
+ENDLESS = "SELECT sum(a.range + b.range) FROM range(100_000) a, range(100_000) b, range(100_000) c"
 NAMES = {
     " ": "space", "*": "asterisk", ",": "comma", ".": "full_stop", "(": "left_parenthesis",
     ")": "right_parenthesis", "'": "apostrophe", "_": "underscore", ";": "semicolon",
@@ -262,7 +262,7 @@ async def test_a_query_that_would_run_for_hours_is_stopped(
             assert "running 3.2s  esc stops it" in stage.text()
             assert "Running … 3.2 s" in stage.text()
             await stage.pilot.press("space")
-            assert room(stage).editor.text.endswith("b ")
+            assert room(stage).editor.text == f"{ENDLESS} "
             await stage.pilot.press(key)
             await _rest(stage)
             assert "Stopped after 3.2 s" in stage.text() and not room(stage).stoppable
