@@ -17,6 +17,8 @@ from typing import Literal, TypeAlias
 
 from anyclaude.caches.semantic.words import (
     ALIKE,
+    ASKING,
+    ASKS,
     CONTRACTIONS,
     COPULAS,
     FILLERS,
@@ -30,24 +32,32 @@ from anyclaude.caches.semantic.words import (
 
 Kind: TypeAlias = Literal["quoted", "name", "number", "negation", "opposite", "word"]
 
+_QUOTED = re.compile(
+    r"""```.*?```|`[^`]+`|"[^"]+"|“[^”]+”|(?<!\w)'[^'\n]+'(?!\w)""",
+    re.DOTALL,
+)
+_HELD = "\ue000"
+"""Stands around the number of a quoted text while the words around it are looked at."""
 _TOKEN = re.compile(
     r"""
-      (?P<quoted> ```.*?``` | `[^`]+` | "[^"]+" | “[^”]+” | (?<!\w)'[^'\n]+'(?!\w) )
+      (?P<quoted> \ue000\d+\ue000 )
     | (?P<number> [-+]?\d[\d_,.:]*\d[%°]? | [-+]?\d[%°]? ) (?![\w])
     | (?P<word> [^\W_](?:[\w'’]|[-./\\:@#$+*=~](?=[\w/\\]))* [+\#]* )
     | (?P<sign> [^\s\w,.;!?] | [_/\\.]\S+ | [,.;!?](?=[^\s"')\]}]) )
     """,
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE,
 )
 _CODE = re.compile(r"[_./\\:@#$*=~\d+]|[a-z][A-Z]")
 
 _SAME = {word: group[0] for group in ALIKE for word in group}
 _OPENING = re.compile(
     r"(?:\A|(?<=[.!?\n]))\s*(?:"
-    + "|".join(re.escape(opening) for opening in sorted(OPENINGS, key=len, reverse=True))
+    + "|".join(OPENINGS).replace("{asking}", "|".join(sorted(ASKING)))
     + r")(?![\w'])[\s,!.:]*",
     re.IGNORECASE,
 )
+_BEGS = re.compile(r"\s*(?:can|could|would|will|do)\b", re.IGNORECASE)
+"""An opening that the question mark at the end belongs to."""
 _CHANGES = tuple(
     (re.compile(rf"{before}{re.escape(form)}(?!\w)", re.IGNORECASE), f"{space}{plain}{space}")
     for forms, before, space in (
@@ -78,12 +88,24 @@ class Gist:
 
 def gist_of(text: str) -> Gist:
     """The plain form of a question."""
-    items: list[Item] = []
-    for piece, quoted in _split_quoted(text):
-        if quoted:
-            items.append(Item("quoted", piece))
-        else:
-            items += _items(piece)
+    quoted: list[str] = []
+
+    def hold(found: re.Match[str]) -> str:
+        quoted.append(found.group())
+        return f"{_HELD}{len(quoted) - 1}{_HELD}"
+
+    plain = _QUOTED.sub(hold, text.replace(_HELD, "\ufffd"))
+    plain = re.sub(r"[ \t]+", " ", plain.replace("’", "'"))
+    for pattern, instead in _CHANGES:
+        plain = pattern.sub(instead, plain)
+    opened = False
+    while (found := _OPENING.search(plain)) is not None:
+        opened = opened or _BEGS.match(found.group()) is not None
+        plain = f"{plain[: found.start()]} {plain[found.end() :]}"
+    items = _items(plain, quoted)
+    # "This works?" is not "This works."
+    if plain.rstrip().endswith("?") and not opened and items and items[0].text not in ASKS:
+        items.append(Item("opposite", "?"))
     return Gist(tuple(items))
 
 
@@ -109,34 +131,21 @@ def _fixed(gist: Gist) -> list[Item]:
     return items[:1] + [item for item in items[1:] if item.text not in COPULAS]
 
 
-def _split_quoted(text: str) -> list[tuple[str, bool]]:
-    """The text in pieces, and whether each is quoted: those stay as they are, to the letter."""
-    pieces: list[tuple[str, bool]] = []
-    at = 0
-    for found in _TOKEN.finditer(text):
-        if found.lastgroup == "quoted":
-            pieces += ((text[at : found.start()], False), (found.group(), True))
-            at = found.end()
-    return [*pieces, (text[at:], False)]
-
-
-def _items(text: str) -> list[Item]:
-    plain = text.replace("’", "'")
-    for pattern, instead in _CHANGES:
-        plain = pattern.sub(instead, plain)
-    while (shorter := _OPENING.sub(" ", plain)) != plain:
-        plain = shorter
+def _items(plain: str, quoted: list[str]) -> list[Item]:
     tokens = list(_TOKEN.finditer(plain))
     often = Counter(found.group().lower() for found in tokens)
     items: list[Item] = []
     begins = True
     for found in tokens:
         token = found.group()
-        if token.lower() in FILLERS:
+        if found.lastgroup == "quoted":
+            items.append(Item("quoted", quoted[int(token.strip(_HELD))]))
+        elif token.lower() not in FILLERS:
+            # A capital says nothing where each sentence has one, unless the word comes both ways.
+            usual = begins and token[1:] == token[1:].lower() and often[token.lower()] == 1
+            items.append(_item(token, found.lastgroup or "", usual))
+        else:
             continue
-        # A capital says nothing where every sentence has one, unless the word comes both ways.
-        usual = begins and token[1:] == token[1:].lower() and often[token.lower()] == 1
-        items.append(_item(token, found.lastgroup or "", usual))
         begins = plain[found.end() : found.end() + 1] in (".", "!", "?", "\n")
     return items
 

@@ -7,34 +7,29 @@ one costs an answer from the cache, never a wrong one.
 from __future__ import annotations
 
 OPENINGS: tuple[str, ...] = (
-    "hi there",
-    "hello there",
-    "hi",
-    "hello",
-    "hey",
-    "if you don't mind",
-    "if possible",
-    "i would like you to",
-    "i want you to",
-    "i need you to",
-    "i would like to know",
-    "i want to know",
-    "i was wondering",
-    "i wonder",
-    "would you mind telling me",
-    "would you be able to",
-    "would you be so kind as to",
-    "could you tell me",
-    "can you tell me",
-    "please tell me",
-    "tell me",
-    "do you know",
-    "would you",
-    "could you",
-    "can you",
-    "will you",
+    r"hi there|hello there|hi|hello|hey",
+    r"if you don't mind|if possible",
+    r"i (?:would like|want|need) you to",
+    r"would you be so kind as to",
+    r"(?:can|could|would|will) you please",
+    r"(?:can|could|would|will) you(?= (?:clarify|define|explain|give|list|show|summari[sz]e)\b)",
+    r"(?:(?:can|could|would|will) you |would you mind )?(?:tell|telling) me(?= (?:{asking})\b)",
+    r"i (?:would like|want) to know(?= (?:{asking})\b)",
+    r"i (?:wonder|was wondering)(?= (?:{asking})\b)",
+    r"do you know(?= (?:{asking})\b)",
 )
-"""What a sentence may begin with and mean the same without."""
+"""What a sentence may begin with and mean the same without: patterns. "Can you swim?" is none."""
+
+ASKING = frozenset(("how", "what", "when", "where", "which", "who", "whose", "why"))
+"""What a question begins with that asks for more than yes or no."""
+
+ASKS = ASKING | frozenset(
+    (
+        "am", "are", "can", "could", "did", "do", "does", "had", "has", "have", "is", "may",
+        "must", "shall", "should", "was", "were", "will", "would",
+    )
+)  # fmt: skip
+"""What a question begins with: after one of these a question mark says nothing new."""
 
 PHRASES: tuple[tuple[str, str], ...] = (
     ("thank you very much", ""),
@@ -42,10 +37,7 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("thanks a lot", ""),
     ("many thanks", ""),
     ("thanks in advance", ""),
-    ("for me", ""),
     ("how do i", "how"),
-    ("how do you", "how"),
-    ("how do we", "how"),
     ("how can i", "how"),
     ("how can one", "how"),
     ("how does one", "how"),
@@ -84,7 +76,6 @@ CONTRACTIONS: tuple[tuple[str, str], ...] = (
 )
 
 ALIKE: tuple[tuple[str, ...], ...] = (
-    ("explain", "describe"),
     ("repair", "fix"),
     ("directory", "folder"),
     ("directories", "folders"),

@@ -18,6 +18,7 @@ from anyclaude.caches.response.key import CacheKey, key_of
 from anyclaude.caches.response.memory import MemoryTier
 from anyclaude.caches.response.persistent import PersistentOptions, PersistentTier
 from anyclaude.caches.semantic.cache import (
+    MIN_THRESHOLD,
     Question,
     SemanticCache,
     SemanticOptions,
@@ -240,8 +241,8 @@ async def test_no_adversarial_pair_is_answered(embedder: Embedder) -> None:
             assert await house.ask(asking(other)) is None, pair
 
 
-async def test_the_docs_say_how_many_paraphrases_are_answered() -> None:
-    """Fails when the rate changes: the docs must tell it."""
+async def test_the_docs_say_how_many_pairs_would_be_answered() -> None:
+    """Fails when a figure changes: the docs must tell it."""
     house = House(WordLlamaEmbedder(), LocalIndex())
     await house.semantic.start()
     answered = 0
@@ -249,8 +250,12 @@ async def test_the_docs_say_how_many_paraphrases_are_answered() -> None:
         await house.cache.flush()
         await house.keep(asking(one))
         answered += await house.ask(asking(other)) is not None
-    docs = Path(__file__).parents[3] / "docs" / "caches.md"
-    assert f"{answered} of 100 true paraphrases" in docs.read_text()
+    embed = WordLlamaEmbedder().embed
+    scores = [float(await embed(one) @ await embed(other)) for one, other in ADVERSARIAL]
+    near = sum(score >= MIN_THRESHOLD for score in scores)
+    docs = (Path(__file__).parents[3] / "docs" / "caches.md").read_text()
+    assert f"{answered} of 100 true paraphrases" in docs
+    assert f"`wordllama` alone, {near} of them" in docs
 
 
 async def test_among_many_that_look_alike_the_right_one_answers() -> None:
@@ -259,12 +264,12 @@ async def test_among_many_that_look_alike_the_right_one_answers() -> None:
     questions = list(dict.fromkeys(text for pair in ADVERSARIAL for text in pair))
     for question in questions:
         await house.keep(asking(question), question)
-    found = [await house.ask(asking(f"Could you tell me: {question}")) for question in questions]
+    found = [await house.ask(asking(f"Hello! {question}")) for question in questions]
     assert all(
         answer in (None, f"semantic: {question}")
         for question, answer in zip(questions, found, strict=True)
     )
-    assert len(questions) > 190 and found.count(None) < 30
+    assert len(questions) > 190 and found.count(None) < 10
 
 
 # -------------------------------------------------------------------------- across a restart

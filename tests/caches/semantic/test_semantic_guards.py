@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -56,14 +54,32 @@ def test_the_reason_is_told(one: str, other: str, reason: str) -> None:
     ("one", "other"),
     [
         ("What is a mutex?", "Can you tell me what's a mutex"),
-        ("Explain briefly what X is.", "Briefly describe what is X!"),
+        ("Explain briefly what X is.", "Briefly explain what is X!"),
         ("Wait three seconds.", "wait 3 seconds"),
         ("I don’t know.", "I do not know."),
         ("Run `ls -a` please", "Please run `ls -a`"),
+        ("Could you please draw a house?", "Draw a house."),
+        ("Would you mind telling me why it rains?", "I was wondering why it rains."),
     ],
 )
 def test_politeness_and_spelling_make_no_difference(one: str, other: str) -> None:
     assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Can you swim?", "Swim."),
+        ("Would you lie?", "Lie."),
+        ("Do you know Anna?", "Anna?"),
+        ("This works?", "Hello! This works."),
+        ('Say "a" hello', 'Say "a"'),
+        ('Say "a" Foo', 'Say "a" foo'),
+        ("Say \ue0000\ue000", 'Say "0"'),
+    ],
+)
+def test_what_looks_like_politeness_and_is_none_counts(one: str, other: str) -> None:
+    assert not same(one, other)
 
 
 @given(sentences)
@@ -111,7 +127,3 @@ def test_no_two_words_that_are_alike_are_opposites() -> None:
         words = set(group)
         assert not any(words & one and words & other for one, other in opposed), group
         assert not words & (FILLERS | MOVABLE - {"briefly"} | COPULAS), group
-
-
-def test_the_files_of_pairs_are_where_the_docs_say() -> None:
-    assert Path("tests/caches/semantic/adversarial.tsv").exists()
