@@ -82,8 +82,9 @@ class Figures:
             other = self.find(base, figure.words)
             for who, values in figure.samples.items() if other is not None else ():
                 against = other.median(who) if other is not None else None
-                for value in values if against else ():
-                    self.add(name, figure.words, "x", who, value / against)
+                if against:
+                    for value in values:
+                        self.add(name, figure.words, "x", who, value / against)
 
 
 HEADINGS = ("phase", "words", OURS, "forward pass", PEER, "/ forward", "/ mlx_lm")
