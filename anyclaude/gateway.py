@@ -7,6 +7,8 @@ what goes wrong until then can still be mended by another try, for nothing of it
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -30,8 +32,8 @@ from anyclaude.backend import (
 from anyclaude.backends import faults
 from anyclaude.backends.tap import Tap
 from anyclaude.errors import ApiError
-from anyclaude.routing.dispatch import Dispatched, Dispatcher, Handle
-from anyclaude.routing.values import Asked, Target
+from anyclaude.routing.dispatch import Dispatched, Dispatcher, Handle, RoutingOptions
+from anyclaude.routing.values import Asked, BackendTraits, Target
 
 GRACE_S = 3.0
 """How long a backend elsewhere may take to its first content before the client hears of it."""
@@ -85,6 +87,19 @@ class Gateway:
         self._backends = backends
         self._clock = clock
         self._grace = grace_s
+
+    @classmethod
+    def of(cls, backend: Backend) -> Gateway:
+        """One backend that answers whatever is asked."""
+        dispatcher = Dispatcher(
+            (),
+            [BackendTraits(backend.name)],
+            RoutingOptions(),
+            clock=time.monotonic,
+            rng=random.Random(),
+            local=backend.name,
+        )
+        return cls(dispatcher, {backend.name: backend}, clock=time.monotonic)
 
     async def open(
         self,
@@ -321,7 +336,9 @@ async def _next(source: AsyncIterator[T]) -> T | None:
     return await anext(source, None)
 
 
-async def _dropped(work: asyncio.Future[T | None] | None) -> None:
+async def _dropped(
+    work: asyncio.Future[BackendEvent | None] | asyncio.Future[bytes | None] | None,
+) -> None:
     """Ends a wait that nobody is interested in any more."""
     if work is None:
         return

@@ -41,7 +41,6 @@ from anyclaude.tools.examples import with_examples
 from anyclaude.tools.watch import Taken, ToolWatch, transformed
 from anyclaude.types import ClientInfo, MessagesRequest, Role
 
-
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
 CHARS_PER_TOKEN = 3.8

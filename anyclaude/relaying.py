@@ -38,9 +38,7 @@ class Relay:
     a stream of events.
     """
 
-    def __init__(
-        self, request: Relayable, ledger: Ledger, ended: Callable[[str], None]
-    ) -> None:
+    def __init__(self, request: Relayable, ledger: Ledger, ended: Callable[[str], None]) -> None:
         passing = request.passing
         self.id = request.recorder.id
         self.route_reason = request.reason

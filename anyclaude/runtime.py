@@ -117,6 +117,9 @@ class Runtime:
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
         ledger = Ledger(requests, self.bus, RecentDetails(), traces=self._traces(), wall=self._wall)
+        from anyclaude.metrics.meter import Meter
+        from anyclaude.steering.backends import Backends
+
         gateway = self._start_gateway(engine)
         pipeline = Pipeline(gateway, echo, ledger, self._pipeline_options(), new_id)
         meter = Meter()

@@ -38,7 +38,9 @@ def gateway_of(
 
     Raises ConfigError and UsageError for what can't be used.
     """
-    reachable = [(n, b) for n, b in settings.backends if n in settings.reachable]
+    # An engine that is switched off says so itself.
+    wanted = settings.reachable if settings.routes else {*settings.reachable, settings.engine}
+    reachable = [(name, backend) for name, backend in settings.backends if name in wanted]
     dispatcher = Dispatcher(
         [route_of(route) for route in settings.routes],
         [traits_of(name, backend) for name, backend in reachable],
@@ -166,9 +168,7 @@ def _scripted(name: str, backend: BackendSettings) -> AnyBackend:
     from anyclaude.script import read_script, script_path
     from anyclaude.tools.families.hermes import DIALECT
 
-    return ScriptedBackend(
-        ScriptedOptions(name, read_script(script_path(backend.script)), DIALECT)
-    )
+    return ScriptedBackend(ScriptedOptions(name, read_script(script_path(backend.script)), DIALECT))
 
 
 def _timeouts(backend: BackendSettings) -> Timeouts:
@@ -181,10 +181,11 @@ def _tell(event: RoutingEvent, bus: Bus, now: float) -> None:
     """What a person may want to look up of it; where a request went stands in its row."""
     match event:
         case Transition():
-            level = "warning" if event.after == "open" else "info"
             message = f"{event.name}: {event.before} to {event.after}, {event.why}"
-            bus.publish(SystemEvent(now, level, "breaker", message))
-        case GaveUp():
+            bus.publish(
+                SystemEvent(now, "warning" if event.after == "open" else "info", "breaker", message)
+            )
+        case GaveUp() if len(event.tried) > 1:
             tries = "; ".join(f"{t.target}: {t.status} {t.message}" for t in event.tried)
             message = f"no backend answered ({event.why}): {tries}"
             bus.publish(SystemEvent(now, "warning", "route", message, event.request_id))

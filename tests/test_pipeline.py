@@ -13,6 +13,7 @@ from anyclaude.backend import Admission, BackendEvent, BackendRequest, Delta, Fi
 from anyclaude.errors import ApiError, EngineFailed, Overloaded
 from anyclaude.events import Bus, RequestAdmitted, RequestFinished, ToolCallSeen
 from anyclaude.exchange import ExchangeOptions, StreamSink
+from anyclaude.gateway import Gateway
 from anyclaude.keepalive import KeepAliveTimes
 from anyclaude.ledger import Ledger, TraceSink
 from anyclaude.pipeline import Arrival, Pipeline, PipelineOptions
@@ -157,7 +158,7 @@ async def build() -> AsyncGenerator[Callable[..., Rig], None]:
         )
         options = ExchangeOptions(True, True, times or KeepAliveTimes(), streams)
         pipeline = Pipeline(
-            backend,
+            Gateway.of(backend),
             echo,
             ledger,
             PipelineOptions(frozenset(), options, tools),

@@ -7,7 +7,6 @@ from anyclaude.errors import (
     NotSupported,
     Overloaded,
     PromptTooLong,
-    RateLimited,
     Unavailable,
     UpstreamError,
 )
@@ -37,20 +36,25 @@ def may_retry(error: ApiError) -> bool:
 
 
 def may_wait(error: ApiError) -> bool:
-    """Whether the very backend that said this may be asked again after a while."""
-    return may_retry(error) and error.context.get("retry") is not False
+    """Whether the very backend that said this may be asked again after a while.
+
+    Our own engine knows exactly why it refuses, and its client is to hear that at once.
+    """
+    return (
+        isinstance(error, UpstreamError)
+        and may_retry(error)
+        and error.context.get("retry") is not False
+    )
 
 
 def counts(error: ApiError) -> bool:
     """Whether it speaks against the backend's health.
 
-    What we say ourselves of our queue, our engine's loading and our own limits is exact knowledge
-    of a backend that works.
+    What we say ourselves of our engine, our queues and our own limits is exact knowledge: there is
+    nothing to find out by leaving it alone.
     """
     if not isinstance(error, UpstreamError):
-        if isinstance(error, Unavailable | Overloaded | RateLimited | NotSupported):
-            return False
-        return error.status >= 500
+        return False
     if error.overflow or error.category in ("not_implemented", "invalid_input"):
         return False
     return error.status in COUNTED_4XX or error.status >= 500

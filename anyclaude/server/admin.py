@@ -47,9 +47,7 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/model", view_func=unload_model, methods=["DELETE"])
     app.add_url_rule(f"{prefix}/engine/restart", view_func=restart, methods=["POST"])
     app.add_url_rule(f"{prefix}/backends", view_func=backends, methods=["GET"])
-    app.add_url_rule(
-        f"{prefix}/backends/<name>/reset", view_func=reset_backend, methods=["POST"]
-    )
+    app.add_url_rule(f"{prefix}/backends/<name>/reset", view_func=reset_backend, methods=["POST"])
     app.add_url_rule(f"{prefix}/requests", view_func=requests, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>", view_func=detail, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>/cancel", view_func=cancel, methods=["POST"])

@@ -132,7 +132,7 @@ def test_both_ways_can_be_turned_off() -> None:
         (upstream(502, category="schema"), True),
         (upstream(529), True),
         (refused(), True),
-        (EngineFailed("the model's thread failed"), True),
+        (EngineFailed("the model's thread failed"), False),
         (upstream(400), False),
         (upstream(401), False),
         (upstream(403), False),

@@ -96,7 +96,7 @@ def test_one_target_alone_is_asked_again_with_full_jitter() -> None:
         (upstream(500), True),
         (upstream(529), True),
         (refused(), True),
-        (EngineFailed("thread"), True),
+        (EngineFailed("thread"), False),
         (upstream(400), False),
         (upstream(401), False),
         (upstream(403), False),
