@@ -13,14 +13,14 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from anyclaude.cli.serve import leave
 from anyclaude.config.diagnostics import set_level
 from anyclaude.config.settings import Settings, UiSettings
-from anyclaude.errors import AnyclaudeError, UsageError
+from anyclaude.errors import AnyclaudeError, ConfigError, UsageError
 from tui.app import Console
 from tui.desk import Surroundings
 from tui.launch import FailedLaunch, Launch, LocalLaunch, RemoteLaunch
@@ -44,6 +44,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--db", metavar="F", help="The request log, a DuckDB file.")
 @click.option("--theme", metavar="T", help="Name of a theme.")
 @click.option("--attach", metavar="URL", help="Show a server that runs already.")
+@click.option("--web", is_flag=True, help="Serve the console to browsers on this machine.")
 @click.option("--demo", is_flag=True, help="A scripted model and client, in a folder of their own.")
 def main(
     model: str | None,
@@ -53,6 +54,7 @@ def main(
     db: str | None,
     theme: str | None,
     attach: str | None,
+    web: bool,
     demo: bool,
 ) -> None:
     """The anyclaude console."""
@@ -63,7 +65,9 @@ def main(
         "db": db,
         "ui.theme": theme,
     }
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if web:
+        _serve_pages(config, flags, attach, demo)
+    if "TEXTUAL_DRIVER" not in os.environ and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError("the console needs a terminal; without one use 'anyclaude serve'")
     launch, ui, data_dir = _prepare(config, flags, attach, demo)
     tap = LogTap()
@@ -94,15 +98,41 @@ def _prepare(
     except AnyclaudeError as error:
         return FailedLaunch(error), UiSettings(), None
     set_level(settings.log.level)
+    return _launch(settings, attach, demo), settings.ui, None if demo else settings.data_dir
+
+
+def _launch(settings: Settings, attach: str | None, demo: bool) -> Launch:
     if demo:
         from tui.demo import DemoLaunch
 
-        return DemoLaunch(settings), settings.ui, None
+        return DemoLaunch(settings)
     if attach is None:
-        launch: Launch = LocalLaunch(settings, partial(_attached, settings))
-    else:
-        launch = _attached(settings, attach)
-    return launch, settings.ui, settings.data_dir
+        return LocalLaunch(settings, partial(_attached, settings))
+    return _attached(settings, attach)
+
+
+def _serve_pages(
+    config: Path | None, flags: dict[str, str | int | None], attach: str | None, demo: bool
+) -> NoReturn:
+    """Consoles in a browser instead of one here."""
+    from anyclaude.cli.options import settings_from
+    from anyclaude.cli.serve import log_to_stderr
+    from tui.web.command import require_extra, running_server, serve_pages
+
+    try:
+        require_extra()
+        settings = settings_from(config, flags)
+        log_to_stderr(settings.log.level)
+        if attach is None and not demo:
+            attach = asyncio.run(running_server(settings))
+        launch = _launch(settings, attach, demo)
+        own = launch.settings if isinstance(launch, LocalLaunch) else settings
+        given = {"--config": config, "--theme": flags["ui.theme"]}
+        options = [f"{name}={value}" for name, value in given.items() if value is not None]
+        asyncio.run(serve_pages(launch, options, own.data_dir))
+    except AnyclaudeError as error:
+        click.echo(f"anyclaude-tui: {' '.join(error.message.split())}", err=True)
+        leave(2 if isinstance(error, ConfigError | UsageError) else 1)
 
 
 def _attached(settings: Settings, url: str) -> Launch:

@@ -37,17 +37,32 @@ def serve(settings: Settings) -> None:
 
     Prints 'anyclaude ready URL model=NAME' when the model answers. Ctrl-C or SIGTERM stops it.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    set_level(settings.log.level)
+    log_to_stderr(settings.log.level)
     asyncio.run(_serve(settings))
+
+
+def log_to_stderr(level: int) -> None:
+    """What a program without a screen says while it runs, as far as ``log.level`` has it."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_level(level)
 
 
 async def _serve(settings: Settings) -> None:
     from anyclaude.runtime import Runtime
 
     runtime = Runtime(settings)
+    stop = stop_signal(STOP_WITHIN_S)
+    try:
+        await _until_stopped(runtime, stop)
+    finally:
+        await runtime.stop()
+    leave(0)
+
+
+def stop_signal(within: float, *more: signal.Signals) -> asyncio.Event:
+    """Set by SIGINT, SIGTERM or one of ``more``; the process then has ``within`` seconds left."""
     stop = asyncio.Event()
-    last_resort = threading.Timer(STOP_WITHIN_S, os._exit, (0,))
+    last_resort = threading.Timer(within, os._exit, (0,))
     last_resort.daemon = True
 
     def asked_to_stop() -> None:
@@ -56,13 +71,9 @@ async def _serve(settings: Settings) -> None:
             stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *more):
         loop.add_signal_handler(number, asked_to_stop)
-    try:
-        await _until_stopped(runtime, stop)
-    finally:
-        await runtime.stop()
-    leave(0)
+    return stop
 
 
 def leave(code: int) -> NoReturn:
@@ -86,7 +97,7 @@ async def _until_stopped(runtime: Runtime, stop: asyncio.Event) -> None:
         # The settings were valid: a busy port or a locked file is a failure, not a misuse.
         raise AnyclaudeError(error.message) from error
     progress = asyncio.create_task(_show(states))
-    narrator = asyncio.create_task(_narrate(runtime.bus.subscribe()))
+    narrator = asyncio.create_task(narrate(runtime.bus.subscribe()))
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(runtime.ready())
     try:
@@ -114,7 +125,7 @@ async def _announce(runtime: Runtime, ready: asyncio.Task[None]) -> None:
     click.echo(f"anyclaude ready {runtime.address} model={model}")
 
 
-async def _narrate(events: Subscription) -> None:
+async def narrate(events: Subscription) -> None:
     """Logs what happens; ``log.level`` decides what of it is printed."""
     async for event in events:
         match event:

@@ -105,7 +105,7 @@ def test_events_are_told_by_level(
     bus.publish(SystemEvent(1.0, "warning", "memory", "the cache is full"))
     bus.publish(RequestFinished(RequestRecord("req_1", 1.0, status=200, input_tokens=7)))
     events.close()
-    asyncio.run(serve._narrate(events))
+    asyncio.run(serve.narrate(events))
     told = [record.getMessage() for record in caplog.records]
     row = "req_1 main 200: 7 tokens in, 0 read, 0 out, 0 ms"
     assert told == ["memory: the cache is full", row][:level]

@@ -51,9 +51,10 @@ HEAVY = (
     "psutil",
     "llguidance",
     "textual_serve",
+    "aiohttp",
     "textual_plotext",
 )
-ON_DEMAND = ("tui.rooms.", "tui.dialogs.", "tui.bench", "tui.demo", "anyclaude.runtime")
+ON_DEMAND = ("tui.rooms.", "tui.dialogs.", "tui.bench", "tui.demo", "tui.web", "anyclaude.runtime")
 START = """
 import os, sys
 from tui.app import Console
