@@ -85,7 +85,7 @@ def _tools(body: Mapping[str, Any]) -> None:
             raise _Refused(f"Invalid schema for function '{function['name']}'", "tools")
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        names = [tool["function"]["name"] for tool in tools]
+        names = [tool["function"]["name"] for tool in tools or ()]
         if choice["function"]["name"] not in names:
             raise _Refused("Tool choice names no tool", "tool_choice")
     elif choice not in (None, "none", "auto", "required"):

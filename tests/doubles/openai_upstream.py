@@ -44,6 +44,8 @@ class OpenAiUpstream:
     headers: list[Mapping[str, str]] = field(default_factory=list)
     refused: list[tuple[int, object]] = field(default_factory=list)
     listed: int = 0
+    peers: set[object] = field(default_factory=set)
+    """The other ends of the connections that asked for answers."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client went away in the middle of an answer."""
     base_url: str = ""
@@ -81,6 +83,8 @@ class OpenAiUpstream:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        assert request.transport is not None
+        self.peers.add(request.transport.get_extra_info("peername"))
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         refusal = RULES[self.kind](body) if self.kind else None
@@ -101,7 +105,7 @@ class OpenAiUpstream:
         except (asyncio.CancelledError, ConnectionError):
             self.left.set()
             raise
-        if answer.cut and request.transport is not None:
+        if answer.cut:
             request.transport.abort()
         return response
 

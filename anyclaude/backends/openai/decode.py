@@ -65,7 +65,7 @@ class Decoder:
         self._behind_thought = False
         """Whether reasoning came that had nothing in it, and no text yet."""
         self._reasoning = ""
-        self._heard = {"text": "", "thinking": ""}
+        self._heard: dict[str, list[str]] = {"text": [], "thinking": []}
         """All of a kind that came, for servers that say it once more at the end."""
         self.stop: str | None = None
         self.finish_reason: str | None = None
@@ -118,10 +118,11 @@ class Decoder:
         heard = self._heard[kind]
         if complete and heard:
             # The message again as a whole: only what is new in it counts.
-            text = text[len(heard) :] if text.startswith(heard) else ""
+            before = "".join(heard)
+            text = text[len(before) :] if text.startswith(before) else ""
         if not text:
             return
-        self._heard[kind] = heard + text
+        heard.append(text)
         if kind == "text" and self._tags is not None:
             thought, text = self._tags.feed(text)
             self._words("thinking", thought)

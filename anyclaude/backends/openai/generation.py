@@ -22,6 +22,7 @@ from anyclaude.types import JsonValue, Usage
 MAX_BODY_BYTES = 64 * 1024 * 1024
 TAIL_S = 5.0
 """How long a server may take for its usage once it has said why it ended."""
+DRAIN_S = 1.0
 
 _AHEAD = 256  # events that may wait for a slow client
 _PROGRESS = re.compile(rb"^: *keepalive (\d+)/(\d+)", re.MULTILINE)  # mlx_lm.server
@@ -92,10 +93,13 @@ class OpenAiGeneration:
     # ------------------------------------------------------------------------------- reading
 
     async def _read(self) -> None:
+        chunks = aiter(self._reply.chunks())
         try:
-            async with aclosing(self._answer()) as answer:
+            async with aclosing(self._answer(chunks)) as answer:
                 async for event in answer:
                     await self._events.put(event)
+            if self._done:
+                await _drain(chunks)
         except UpstreamError as error:
             await self._events.put(error)
         except Exception as error:
@@ -103,15 +107,14 @@ class OpenAiGeneration:
         finally:
             self._reply.close()
 
-    async def _answer(self) -> AsyncGenerator[BackendEvent, None]:
+    async def _answer(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[BackendEvent, None]:
         whole = self._reply.content_type == "application/json"
-        async with aclosing(self._whole() if whole else self._stream()) as chunks:
-            async for event in chunks:
+        async with aclosing(self._whole() if whole else self._stream(chunks)) as events:
+            async for event in events:
                 yield event
-        decoder = self._decoder
         self._check_end()
-        if event_ := self._parsed(decoder.finish()):
-            yield event_
+        if parsed := self._parsed(self._decoder.finish()):
+            yield parsed
         yield self._finish()
 
     async def _whole(self) -> AsyncGenerator[BackendEvent, None]:
@@ -119,50 +122,38 @@ class OpenAiGeneration:
         body = await self._reply.read(MAX_BODY_BYTES)
         if event := self._parsed(self._take(body)):
             yield event
-        self._done = True
 
-    async def _stream(self) -> AsyncGenerator[BackendEvent, None]:
+    async def _stream(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[BackendEvent, None]:
         reply, decoder = self._reply, self._decoder
         if reply.content_type in _NOT_AN_ANSWER:
             raise faults.wrong_content(reply.backend, reply.content_type, await self._page())
         reader = SseReader(reply.backend)
-        async with aclosing(self._pieces()) as pieces:
-            async for piece in pieces:
-                for match in _PROGRESS.finditer(piece):
-                    yield Prefill(int(match[1]), int(match[2]))
-                segments: list[Segment] = []
-                for event in reader.feed(piece):
-                    segments += self._event(event.event, event.data)
-                if parsed := self._parsed(segments):
-                    yield parsed
-                if self._done or decoder.stopped:
-                    return
+        while (piece := await self._piece(chunks)) is not None:
+            for match in _PROGRESS.finditer(piece):
+                yield Prefill(int(match[1]), int(match[2]))
+            segments: list[Segment] = []
+            for event in reader.feed(piece):
+                segments += self._event(event.event, event.data)
+            if parsed := self._parsed(segments):
+                yield parsed
+            if self._done or decoder.stopped:
+                return
         segments = []
         for event in reader.finish():
             segments += self._event(event.event, event.data)
         if parsed := self._parsed(segments):
             yield parsed
 
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
-        """The body's bytes. What goes wrong once the answer is over is no matter any more."""
-        decoder = self._decoder
-        async with aclosing(self._chunks()) as chunks:
-            while True:
-                over = decoder.finish_reason is not None
-                try:
-                    async with asyncio.timeout(self._tail if over else None):
-                        piece = await anext(chunks, None)
-                except (TimeoutError, UpstreamError):
-                    if over:
-                        return
-                    raise
-                if piece is None:
-                    return
-                yield piece
-
-    async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        async for chunk in self._reply.chunks():
-            yield chunk
+    async def _piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """The body's next bytes. What goes wrong once the answer is over is no matter any more."""
+        over = self._decoder.finish_reason is not None
+        try:
+            async with asyncio.timeout(self._tail if over else None):
+                return await anext(chunks, None)
+        except (TimeoutError, UpstreamError):
+            if over:
+                return None
+            raise
 
     async def _page(self) -> bytes:
         try:
@@ -243,6 +234,14 @@ class OpenAiGeneration:
             return Usage(estimate.input_tokens, output_tokens=usage.output)
         rest = usage.prompt - usage.cached - usage.created
         return Usage(rest, usage.cached, usage.created, usage.output or counted)
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Reads what frames the end of a body, so that its connection can be used again."""
+    with suppress(TimeoutError, UpstreamError):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in chunks:
+                pass
 
 
 def _json(data: str) -> JsonValue:

@@ -148,8 +148,8 @@ async def test_a_tool_round_trip_as_the_anthropic_sdk_reads_it(upstream: OpenAiU
     assert (first.name, first.input) == ("Bash", {"command": "ls"})
     assert (second.name, second.input) == ("Read", {"path": "a"})
     uses = [
-        ToolUseBlock(block.id, block.name, dict(block.input))  # type: ignore[call-overload]
-        for block in (first, second)
+        ToolUseBlock(first.id, "Bash", {"command": "ls"}),
+        ToolUseBlock(second.id, "Read", {"path": "a"}),
     ]
     results = [ToolResultBlock(use.id, (TextBlock("ok"),)) for use in reversed(uses)]
     upstream.say(said("Done."))
@@ -335,6 +335,16 @@ async def test_ends_of_streams(upstream: OpenAiUpstream, tail: list[bytes]) -> N
     made = backend(upstream)
     finish = await finished(made, ask(user("hi")))
     assert finish.usage == Usage(9, output_tokens=3)
+
+
+async def test_connections_are_used_again(upstream: OpenAiUpstream) -> None:
+    made = backend(upstream)
+    for _ in range(3):
+        upstream.say(said("a"))
+        generation = await made.open(backend_request(ask(user("hi"))))
+        _ = [event_ async for event_ in generation]
+        await generation._reading
+    assert len(upstream.peers) == 1
 
 
 async def test_no_reason_but_an_end(upstream: OpenAiUpstream) -> None:

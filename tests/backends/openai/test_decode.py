@@ -20,7 +20,7 @@ from anyclaude.dialect import (
     ThinkingEnd,
     ThinkingPiece,
 )
-from anyclaude.types import TextBlock, ThinkingBlock
+from anyclaude.types import JsonObject, TextBlock, ThinkingBlock
 from tests.backends.openai.kit import (
     BASH,
     READ,
@@ -303,8 +303,8 @@ def test_a_beginning_of_a_stop_sequence_is_text_after_all() -> None:
 
 def test_the_servers_own_word_on_the_stop_sequence() -> None:
     reader = decoder()
-    value = {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop", "stop_reason": "X"}]}
-    reader.feed(read_chunk(value))
+    choice: JsonObject = {"delta": {"content": "a"}, "finish_reason": "stop", "stop_reason": "X"}
+    reader.feed(read_chunk({"choices": [choice]}))
     assert outcome(reader.finish_reason, reader.stop) == "stop_sequence"
     assert reader.stop == "X"
 

@@ -151,7 +151,8 @@ def told(body: Any, original: Any) -> list[Fact]:
             continue
         if thought := message.get("reasoning_content"):
             facts.append(("thought", thought))
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        parts: list[Any] = [{"type": "text", "text": content}]
+        for part in parts if isinstance(content, str) else content:
             if part["type"] == "image_url":
                 facts.append(("image", role, part["image_url"]["url"]))
             elif part["text"]:

@@ -201,7 +201,7 @@ def test_deferred_tools_are_offered_where_the_model_can_call_no_others() -> None
 
 
 def test_schemas_lose_what_a_server_has_no_use_for() -> None:
-    schema = {
+    schema: JsonObject = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "properties": {"a": True, "f": {"type": "string", "format": "uri"}},
     }
