@@ -46,8 +46,7 @@ def add_marks(body: bytes, marks: CacheMarks) -> bytes:
     left = MAX_MARKS
     if marks.system and _mark_content(request, "system", mark):
         left -= 1
-    if left < MAX_MARKS or marks.user_turns:
-        left -= _mark_turns(request.get("messages"), min(marks.user_turns, left), mark)
+    left -= _mark_turns(request.get("messages"), min(marks.user_turns, left), mark)
     if left == MAX_MARKS:
         return body
     try:
