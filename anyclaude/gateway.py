@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 from anyclaude.backend import (
@@ -31,9 +32,10 @@ from anyclaude.backend import (
 )
 from anyclaude.backends import faults
 from anyclaude.backends.tap import Tap
-from anyclaude.errors import ApiError
-from anyclaude.routing.dispatch import Dispatched, Dispatcher, Handle, RoutingOptions
+from anyclaude.errors import ApiError, NotFound
+from anyclaude.routing.dispatch import Dispatcher, Handle, RoutingOptions
 from anyclaude.routing.values import Asked, BackendTraits, Target
+from anyclaude.ways import Way, way_of
 
 GRACE_S = 3.0
 """How long a backend elsewhere may take to its first content before the client hears of it."""
@@ -64,16 +66,23 @@ class Passing:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Who answers, why, after how many retries, and where its course is to be told."""
+    """Who answers, why, after how many retries, and where its course is to be told.
+
+    ``by_target`` is whether it is one of the route's targets, and no fallback.
+    """
 
     answer: Answering | Passing
     reason: str
     retries: int
     handle: Handle
+    by_target: bool
 
 
 class Gateway:
-    """Every backend, behind its routes. ``grace_s`` as :data:`GRACE_S`."""
+    """Every backend, behind its routes. ``grace_s`` as :data:`GRACE_S`.
+
+    ``identities`` tell apart backends whose answers may differ for their settings alone.
+    """
 
     def __init__(
         self,
@@ -82,11 +91,13 @@ class Gateway:
         *,
         clock: Callable[[], float],
         grace_s: float = GRACE_S,
+        identities: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.dispatcher = dispatcher
         self._backends = backends
         self._clock = clock
         self._grace = grace_s
+        self._identities = identities
 
     @classmethod
     def of(cls, backend: Backend) -> Gateway:
@@ -123,7 +134,22 @@ class Gateway:
                 generation = await _begun(generation, self._grace)
             return Answering(backend, job, generation)
 
-        return self._opened(await self.dispatcher.run(asked, attempt))
+        dispatched = await self.dispatcher.run(asked, attempt)
+        answer, handle = dispatched.value, dispatched.handle
+        if isinstance(answer, Answering):
+            answer = replace(answer, generation=Told(answer.generation, handle))
+        target, places = dispatched.decision.target, self.dispatcher.route_of(asked).targets
+        by_target = target in (place.resolved(asked.model) for place in places)
+        reason = dispatched.decision.reason
+        return Opened(answer, reason, dispatched.retries, handle, by_target)
+
+    def way(self, asked: Asked) -> Way | None:
+        """Who may answer, for the keys of caches; ``None`` when no route takes the request."""
+        try:
+            route = self.dispatcher.route_of(asked)
+        except NotFound:
+            return None
+        return way_of(route, asked.model, self._backends, self._identities)
 
     async def count(
         self,
@@ -180,12 +206,6 @@ class Gateway:
                 await backend.close()
 
     # ------------------------------------------------------------------------------- attempts
-
-    def _opened(self, dispatched: Dispatched[Answering | Passing]) -> Opened:
-        answer, handle = dispatched.value, dispatched.handle
-        if isinstance(answer, Answering):
-            answer = replace(answer, generation=Told(answer.generation, handle))
-        return Opened(answer, dispatched.decision.reason, dispatched.retries, handle)
 
     async def _pass(self, backend: RelayBackend, raw: RelayRequest) -> Passing:
         relayed = await backend.relay(raw)
