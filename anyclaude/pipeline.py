@@ -37,6 +37,7 @@ from anyclaude.prompt.roles import role_of
 from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail
 from anyclaude.relaying import Relay, Relayable, admission_of
+from anyclaude.replayed import Known, Replayed
 from anyclaude.routing.values import Asked
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
@@ -45,7 +46,6 @@ from anyclaude.types import ClientInfo, MessagesRequest, Role
 
 if TYPE_CHECKING:
     from anyclaude.caches.response.cache import Hit
-    from anyclaude.replayed import Replayed
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
@@ -174,8 +174,6 @@ class Pipeline:
         return looked
 
     def _replay(self, hit: Hit, canonical: Canonical, recorder: Recorder) -> Replayed:
-        from anyclaude.replayed import Known, Replayed
-
         known = Known(hit, canonical, recorder, canonical.request.model)
         replayed = Replayed(known, self._ledger, self._options.exchange, self._new_id)
         recorder.admitted(replayed.admission, replayed.route_reason)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anyclaude.answer import stored
 from anyclaude.backend import Admission, Finish
-from anyclaude.caches.response.cache import Hit
 from anyclaude.caches.response.entry import CallPart, TextPart, ThinkingPart, replay
 from anyclaude.events import FirstToken, OutputDelta, ToolCallSeen
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST, ExchangeOptions
@@ -28,6 +28,9 @@ from anyclaude.types import (
     ToolUseBlock,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from anyclaude.caches.response.cache import Hit
 
 BACKEND = "cache"
 """What rows and headers have for a backend where none was asked."""
