@@ -5,7 +5,7 @@ from __future__ import annotations
 from anyclaude.caches.response.cache import ResponseCache
 from anyclaude.control import Flushed
 from anyclaude.engine.engine import Engine
-from anyclaude.errors import InvalidRequest
+from anyclaude.errors import InvalidRequest, Unavailable
 from anyclaude.events import TierStats
 from anyclaude.keeping import Answers
 from anyclaude.types import Tier
@@ -38,7 +38,11 @@ class Caches:
         """
         tiers = (*_PROMPTS, *_ANSWERS)
         if name in (None, ALL):
-            return (*await self._prompts(_PROMPTS), *await self._flush_answers(None))
+            answers = await self._flush_answers(None)
+            try:
+                return (*await self._prompts(_PROMPTS), *answers)
+            except Unavailable:  # There is no model here, so there are no prompts either.
+                return answers
         if name not in tiers:
             known = ", ".join((*tiers, ALL))
             raise InvalidRequest(
