@@ -41,6 +41,7 @@ from anyclaude.types import Sampling
 
 if TYPE_CHECKING:
     from anyclaude.caches.kv.disk import DiskTier
+    from anyclaude.caches.shared.state import SharedState
     from anyclaude.engine.catalog import Catalog
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
@@ -126,6 +127,8 @@ class Runtime:
 
         gateway = self._start_gateway(engine)
         stores = await self._open_stores()
+        if stores.state is not None:
+            self._share_breakers(gateway, stores.state)
         answers = Answers(ledger, stores.answers)
         pipeline = Pipeline(gateway, echo, ledger, self._pipeline_options(), new_id, answers)
         meter = Meter()
@@ -243,6 +246,15 @@ class Runtime:
             report=lambda event: _post(loop, self.bus, event),
             wall=self._wall,
         )
+
+    def _share_breakers(self, gateway: Gateway, state: SharedState) -> None:
+        from anyclaude.fleet import SharedBreakers, shared_names
+
+        own = gateway.dispatcher.breakers
+        names = shared_names(self.settings)
+        breakers = {names[name]: own[name] for name in gateway.elsewhere if name in own}
+        shared = SharedBreakers(breakers, state, me=secrets.token_hex(8), wall=self._wall)
+        self._background(shared.run())
 
     def _traces(self) -> Traces | None:
         if not self.settings.log.traces:

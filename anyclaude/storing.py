@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anyclaude.caches.semantic.embed import Embedder
     from anyclaude.caches.semantic.index import VectorIndex
     from anyclaude.caches.shared.link import Link
+    from anyclaude.caches.shared.state import SharedState
 
 Clock = Callable[[], float]
 Report = Callable[[SystemEvent], None]
@@ -29,10 +30,10 @@ MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """``answers`` is ``None`` when every tier is off, ``link`` without a shared server."""
+    """``answers`` is ``None`` when every tier is off, ``state`` without a shared server."""
 
     answers: ResponseCache | None = None
-    link: Link | None = None
+    state: SharedState | None = None
 
 
 async def open_stores(
@@ -57,8 +58,13 @@ async def open_stores(
     memory = MemoryTier(clock, cache.response_mb * MB, cache.response_ttl_s) if cache.l2 else None
     disk = _disk(settings, parts, report, wall) if cache.l2 and cache.response_disk else None
     link = await _link(cache, parts, report, wall, clock) if cache.redis_url else None
+    state = None
+    if link is not None:
+        from anyclaude.caches.shared.tier import RedisState
+
+        state = RedisState(link, wall)
     if memory is None and cache.redis_private:
-        return Stores(None, link)
+        return Stores(None, state)
     shared = None
     if link is not None and not cache.redis_private:
         from anyclaude.caches.shared.tier import SharedAnswers, SharedOptions
@@ -68,7 +74,7 @@ async def open_stores(
     if cache.semantic:
         semantic = await _semantic(settings, disk, parts, report, wall, clock)
     answers = ResponseCache(wall=wall, memory=memory, disk=disk, shared=shared, semantic=semantic)
-    return Stores(answers, link)
+    return Stores(answers, state)
 
 
 def _disk(settings: Settings, parts: AsyncExitStack, report: Report, wall: Clock) -> PersistentTier:

@@ -41,8 +41,10 @@ class Caches:
             answers = await self._flush_answers(None)
             try:
                 return (*await self._prompts(_PROMPTS), *answers)
-            except Unavailable:  # There is no model here, so there are no prompts either.
-                return answers
+            except Unavailable:
+                if not answers:
+                    raise
+                return answers  # There is no model here, so there are no prompts either.
         if name not in tiers:
             known = ", ".join((*tiers, ALL))
             raise InvalidRequest(
