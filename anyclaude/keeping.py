@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from anyclaude.backends.retold import retold
 from anyclaude.caches.response.control import CacheControl, NotCached, control_of
 from anyclaude.caches.response.entry import Entry, Recording
-from anyclaude.caches.response.key import CacheKey, Served, key_of
+from anyclaude.caches.response.key import CacheKey, key_of
 from anyclaude.ledger import Ledger
 from anyclaude.stream import StreamEvent
 from anyclaude.types import MessagesRequest, Sampling, Tier, ToolDefinition, Usage
+from anyclaude.ways import Way
 
 if TYPE_CHECKING:
     from anyclaude.caches.response.cache import Hit, ResponseCache
@@ -41,14 +42,13 @@ _ACCOUNT = ("authorization", "x-api-key")
 class Wanted:
     """A canonical request as caches see it.
 
-    ``passed_on`` is set where a backend may get it as the client sent it: then every byte of
-    ``raw`` that could change the answer counts, and so do ``headers`` and ``query``.
+    Where a backend may get it as the client sent it, every byte of ``raw`` that could change the
+    answer counts, and so do ``headers`` and ``query``.
     """
 
     request: MessagesRequest
     tools: Sequence[ToolDefinition]
-    served: Served
-    passed_on: bool
+    way: Way
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     raw: bytes = field(repr=False)
     query: str
@@ -63,10 +63,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found, or where the answer that is made now goes."""
+    """What was found, or where the answer that is made now goes; ``way`` is as it was then."""
 
     hit: Hit | None = None
     keep: Keep | None = None
+    way: Way | None = None
 
 
 class Answers:
@@ -91,7 +92,8 @@ class Answers:
             return Looked()
         key = await _key(wanted)
         if wanted.sampled:
-            return self._look_for_owed(key, wanted.session, control)
+            looked = self._look_for_owed(key, wanted.session, control)
+            return replace(looked, way=wanted.way)
         question = self._question(cache, wanted)
         hit = await cache.lookup(key, control, question)
         if hit is not None:
@@ -101,7 +103,7 @@ class Answers:
             await cache.store(key, entry, control, question)
 
         whole = lambda entry: self._ledger.spawn(store(entry))  # noqa: E731
-        return Looked(keep=Keep(key.short, self._ledger.wall, whole=whole))
+        return Looked(keep=Keep(key.short, self._ledger.wall, whole=whole), way=wanted.way)
 
     def _look_for_owed(self, key: CacheKey, session: str, control: CacheControl) -> Looked:
         from anyclaude.caches.response.cache import Hit
@@ -132,11 +134,11 @@ class Answers:
 
     def _question(self, cache: ResponseCache, wanted: Wanted) -> Question | None:
         """Nothing that is passed on is looked up by meaning: too much of it can't be compared."""
-        if not cache.semantic or wanted.passed_on:
+        if not cache.semantic or wanted.way.relays:
             return None
         from anyclaude.caches.semantic.cache import question_of
 
-        return question_of(wanted.request, wanted.served)
+        return question_of(wanted.request, wanted.way.served)
 
 
 class Keep:
@@ -218,8 +220,8 @@ async def _key(wanted: Wanted) -> CacheKey:
 
 
 def _make_key(wanted: Wanted) -> CacheKey:
-    served = wanted.served
-    if wanted.passed_on:
+    served = wanted.way.served
+    if wanted.way.relays:
         served = replace(served, extra=_as_sent(wanted))
     return key_of(wanted.request, served, wanted.tools)
 

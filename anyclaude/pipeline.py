@@ -144,6 +144,9 @@ class Pipeline:
             reason = f"{reason}; a replay of {arrival.replay_of}"
         recorder.set(retries=opened.retries)
         keep = looked.keep if opened.by_target else None
+        if keep is not None:
+            # Another model may be loaded, or another backend go on, before the answer is whole.
+            keep.valid = lambda: self._gateway.way(asked) == looked.way and not opened.switched()
         match opened.answer:
             case Answering():
                 return self._answer(arrival, canonical, opened.answer, recorder, reason, keep)
@@ -156,22 +159,17 @@ class Pipeline:
         if way is None:
             return Looked()
         raw = _as_received(arrival, MESSAGES)
-        looked = await self._answers.look(
+        return await self._answers.look(
             Wanted(
                 canonical.request,
                 canonical.callable_tools,
-                way.served,
-                way.relays,
+                way,
                 raw.headers,
                 raw.body,
                 raw.query,
                 _conversation(arrival.client),
             )
         )
-        if looked.keep is not None:
-            # Another model may be loaded before this one's answer is whole.
-            looked.keep.valid = lambda: self._gateway.way(asked) == way
-        return looked
 
     def _replay(self, hit: Hit, canonical: Canonical, recorder: Recorder) -> Replayed:
         known = Known(hit, canonical, recorder, canonical.request.model)

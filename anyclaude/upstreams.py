@@ -60,7 +60,12 @@ def gateway_of(
         backends_of(dict(reachable), settings, engine),
         clock=clock,
         identities={name: identity_of(backend, settings) for name, backend in reachable},
+        went_on=_went_on(bus, wall) if settings.resilience.continue_streams else None,
     )
+
+
+def _went_on(bus: Bus, wall: Clock) -> Callable[[str, str], None]:
+    return lambda id, said: bus.publish(SystemEvent(wall(), "warning", "route", said, id))
 
 
 def identity_of(backend: BackendSettings, settings: Settings) -> str:
