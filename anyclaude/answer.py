@@ -267,10 +267,11 @@ class Answer:
     def messages(self) -> tuple[StoredMessage, ...]:
         """The conversation with this turn, each body with its hash."""
         turns = [*self._canonical.request.messages, Message("assistant", self.content)]
-        return tuple(_stored(turn) for turn in turns)
+        return tuple(stored(turn) for turn in turns)
 
 
-def _stored(message: Message) -> StoredMessage:
+def stored(message: Message) -> StoredMessage:
+    """The message as the log keeps it."""
     body = json.dumps(
         [{"type": type(block).__name__, **asdict(block)} for block in message.content],
         ensure_ascii=False,

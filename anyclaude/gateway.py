@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 from anyclaude.backend import (
@@ -31,14 +32,18 @@ from anyclaude.backend import (
 )
 from anyclaude.backends import faults
 from anyclaude.backends.tap import Tap
-from anyclaude.errors import ApiError
-from anyclaude.routing.dispatch import Dispatched, Dispatcher, Handle, RoutingOptions
+from anyclaude.continuing import Continued, GoOn, going_on
+from anyclaude.errors import ApiError, NotFound, Unavailable
+from anyclaude.routing.dispatch import Dispatcher, Handle, RoutingOptions
 from anyclaude.routing.values import Asked, BackendTraits, Target
+from anyclaude.told import Told
+from anyclaude.ways import Way, way_of
 
 GRACE_S = 3.0
 """How long a backend elsewhere may take to its first content before the client hears of it."""
 
 AnyBackend: TypeAlias = Backend | RelayBackend
+JobFor: TypeAlias = Callable[[Backend, str], Awaitable[BackendRequest]]
 T = TypeVar("T")
 
 
@@ -64,16 +69,27 @@ class Passing:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Who answers, why, after how many retries, and where its course is to be told."""
+    """Who answers, why, after how many retries, and where its course is to be told.
+
+    ``by_target`` is whether it is one of the route's targets, and no fallback; ``switched`` says
+    whether another has gone on with the answer.
+    """
 
     answer: Answering | Passing
     reason: str
     retries: int
     handle: Handle
+    by_target: bool
+    switched: Callable[[], bool] = lambda: False
 
 
 class Gateway:
-    """Every backend, behind its routes. ``grace_s`` as :data:`GRACE_S`."""
+    """Every backend, behind its routes. ``grace_s`` as :data:`GRACE_S`.
+
+    ``identities`` tell apart backends whose answers may differ for their settings alone.
+    ``went_on`` is told a request's id and what happened when a backend goes on with another's
+    answer; without it none does.
+    """
 
     def __init__(
         self,
@@ -82,11 +98,15 @@ class Gateway:
         *,
         clock: Callable[[], float],
         grace_s: float = GRACE_S,
+        identities: Mapping[str, str] = MappingProxyType({}),
+        went_on: Callable[[str, str], None] | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self._backends = backends
         self._clock = clock
         self._grace = grace_s
+        self._identities = identities
+        self._went_on = went_on
 
     @classmethod
     def of(cls, backend: Backend) -> Gateway:
@@ -104,7 +124,7 @@ class Gateway:
     async def open(
         self,
         asked: Asked,
-        job_for: Callable[[Backend, str], Awaitable[BackendRequest]],
+        job_for: JobFor,
         raw: RelayRequest,
     ) -> Opened:
         """Has one of the route's backends begin to answer.
@@ -123,12 +143,53 @@ class Gateway:
                 generation = await _begun(generation, self._grace)
             return Answering(backend, job, generation)
 
-        return self._opened(await self.dispatcher.run(asked, attempt))
+        dispatched = await self.dispatcher.run(asked, attempt)
+        answer, handle = dispatched.value, dispatched.handle
+        target, reason = dispatched.decision.target, dispatched.decision.reason
+        switched: Callable[[], bool] = lambda: False  # noqa: E731
+        if isinstance(answer, Answering):
+            told: Generation = Told(answer.generation, handle)
+            if self._went_on is not None and answer.generation.admission.estimated:
+                told = continued = Continued(told, self._going_on(asked, job_for, target))
+                switched = lambda: continued.switched  # noqa: E731
+            answer = replace(answer, generation=told)
+        places = self.dispatcher.route_of(asked).targets
+        by_target = target in (place.resolved(asked.model) for place in places)
+        return Opened(answer, reason, dispatched.retries, handle, by_target, switched)
+
+    def _going_on(self, asked: Asked, job_for: JobFor, first: Target) -> GoOn:
+        """Has a target of the route that hasn't failed yet go on with the answer."""
+        failed = [first]
+
+        async def go_on(text: str, error: ApiError) -> Generation:
+            async def attempt(target: Target) -> Generation:
+                backend = self._backends[target.backend]
+                if target in failed or isinstance(backend, RelayBackend) or not _remote(backend):
+                    raise Unavailable(f"{target} can't go on with the answer")
+                return await backend.open(going_on(await job_for(backend, target.model), text))
+
+            dispatched = await self.dispatcher.run(asked, attempt)
+            target = dispatched.decision.target
+            if self._went_on is not None:
+                said = f"{failed[-1]} failed in the middle ({error}); {target} goes on"
+                self._went_on(asked.id, said)
+            failed.append(target)
+            return Told(dispatched.value, dispatched.handle)
+
+        return go_on
+
+    def way(self, asked: Asked) -> Way | None:
+        """Who may answer, for the keys of caches; ``None`` when no route takes the request."""
+        try:
+            route = self.dispatcher.route_of(asked)
+        except NotFound:
+            return None
+        return way_of(route, asked.model, self._backends, self._identities)
 
     async def count(
         self,
         asked: Asked,
-        job_for: Callable[[Backend, str], Awaitable[BackendRequest]],
+        job_for: JobFor,
         raw: RelayRequest,
     ) -> tuple[str, str, int]:
         """The backend that counted, why it was asked, and the tokens. Raises as :meth:`open`."""
@@ -181,12 +242,6 @@ class Gateway:
 
     # ------------------------------------------------------------------------------- attempts
 
-    def _opened(self, dispatched: Dispatched[Answering | Passing]) -> Opened:
-        answer, handle = dispatched.value, dispatched.handle
-        if isinstance(answer, Answering):
-            answer = replace(answer, generation=Told(answer.generation, handle))
-        return Opened(answer, dispatched.decision.reason, dispatched.retries, handle)
-
     async def _pass(self, backend: RelayBackend, raw: RelayRequest) -> Passing:
         relayed = await backend.relay(raw)
         named = dict(reversed(relayed.headers))
@@ -205,36 +260,6 @@ class Gateway:
             await relayed.close()
             raise
         return Passing(backend, relayed, body, tuple(ahead), tap)
-
-
-class Told:
-    """A generation whose course is told to the routing."""
-
-    def __init__(self, generation: Generation, handle: Handle) -> None:
-        self._generation = generation
-        self._handle = handle
-
-    @property
-    def admission(self) -> Admission:
-        return self._generation.admission
-
-    async def __aiter__(self) -> AsyncIterator[BackendEvent]:
-        handle, usage = self._handle, self.admission.usage
-        try:
-            async for event in self._generation:
-                match event:
-                    case Delta() | Parsed():
-                        handle.first_content(usage.prompt_tokens - usage.cache_read_tokens)
-                    case Finish():
-                        handle.finished(event.usage.prompt_tokens, event.usage.output_tokens)
-                yield event
-        except ApiError as error:
-            handle.failed(error)
-            raise
-
-    async def cancel(self) -> None:
-        self._handle.client_gone()
-        await self._generation.cancel()
 
 
 class _Ahead:
@@ -345,6 +370,10 @@ async def _dropped(
     work.cancel()
     with suppress(asyncio.CancelledError, ApiError):
         await work
+
+
+def _remote(backend: Backend) -> bool:
+    return isinstance(backend, Remote)
 
 
 async def _listed(backend: Remote) -> tuple[str, ...]:

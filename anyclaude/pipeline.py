@@ -14,6 +14,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from anyclaude.backend import (
     Admission,
@@ -27,6 +28,7 @@ from anyclaude.errors import ApiError, EngineFailed
 from anyclaude.events import RequestAdmitted, RequestReceived
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST, Admitted, Exchange, ExchangeOptions
 from anyclaude.gateway import Answering, Gateway, Opened, Passing
+from anyclaude.keeping import Answers, Keep, Looked, Wanted
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.echo import EchoStore
@@ -35,11 +37,15 @@ from anyclaude.prompt.roles import role_of
 from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail
 from anyclaude.relaying import Relay, Relayable, admission_of
+from anyclaude.replayed import Known, Replayed
 from anyclaude.routing.values import Asked
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
 from anyclaude.tools.watch import Taken, ToolWatch, transformed
 from anyclaude.types import ClientInfo, MessagesRequest, Role
+
+if TYPE_CHECKING:
+    from anyclaude.caches.response.cache import Hit
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
@@ -85,10 +91,12 @@ class Pipeline:
         ledger: Ledger,
         options: PipelineOptions,
         new_id: Callable[[str], str],
+        answers: Answers | None = None,
     ) -> None:
         self._gateway = gateway
         self._echo = echo
         self._ledger = ledger
+        self._answers = answers or Answers(ledger)
         self._desk = ToolDesk(options.tools)
         self._watch = ToolWatch()
         self._options = options
@@ -107,8 +115,8 @@ class Pipeline:
 
     # ------------------------------------------------------------------- before the first byte
 
-    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange | Relay:
-        """Brings a request as far as a backend's admission.
+    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange | Relay | Replayed:
+        """Brings a request as far as a backend's admission, or a cache's.
 
         Raises :class:`ApiError` (invalid, too long, loading, full); the row is then written.
         """
@@ -120,6 +128,9 @@ class Pipeline:
             canonical = canonicalise(request, self._disabled)
             self._remember(arrival, canonical)
             asked = _asked(arrival, canonical.request, role)
+            looked = await self._look(arrival, canonical, asked)
+            if looked.hit is not None:
+                return self._replay(looked.hit, canonical, recorder)
             opened = await self._gateway.open(
                 asked,
                 lambda backend, model: self._job(arrival, canonical, role, backend, model),
@@ -132,11 +143,40 @@ class Pipeline:
         if arrival.replay_of:
             reason = f"{reason}; a replay of {arrival.replay_of}"
         recorder.set(retries=opened.retries)
+        keep = looked.keep if opened.by_target else None
+        if keep is not None:
+            # Another model may be loaded, or another backend go on, before the answer is whole.
+            keep.valid = lambda: self._gateway.way(asked) == looked.way and not opened.switched()
         match opened.answer:
             case Answering():
-                return self._answer(arrival, canonical, opened.answer, recorder, reason)
+                return self._answer(arrival, canonical, opened.answer, recorder, reason, keep)
             case Passing():
-                return self._pass(opened, opened.answer, canonical, recorder, reason)
+                return self._pass(opened, opened.answer, canonical, recorder, reason, keep)
+
+    async def _look(self, arrival: Arrival, canonical: Canonical, asked: Asked) -> Looked:
+        """The answer that a cache has, or the place for the one that is made now."""
+        way = None if arrival.replay_of else self._gateway.way(asked)
+        if way is None:
+            return Looked()
+        raw = _as_received(arrival, MESSAGES)
+        return await self._answers.look(
+            Wanted(
+                canonical.request,
+                canonical.callable_tools,
+                way,
+                raw.headers,
+                raw.body,
+                raw.query,
+                _conversation(arrival.client),
+            )
+        )
+
+    def _replay(self, hit: Hit, canonical: Canonical, recorder: Recorder) -> Replayed:
+        known = Known(hit, canonical, recorder, canonical.request.model)
+        replayed = Replayed(known, self._ledger, self._options.exchange, self._new_id)
+        recorder.admitted(replayed.admission, replayed.route_reason)
+        self._announce(replayed, canonical, "")
+        return replayed
 
     def _answer(
         self,
@@ -145,6 +185,7 @@ class Pipeline:
         answering: Answering,
         recorder: Recorder,
         reason: str,
+        keep: Keep | None,
     ) -> Exchange:
         backend, generation, job = answering.backend, answering.generation, answering.job
         recorder.admitted(generation.admission, reason)
@@ -158,6 +199,7 @@ class Pipeline:
             backend.fingerprint,
             calls,
             _reopening(backend, job),
+            keep,
         )
         exchange = self._exchange(admitted, echo=not arrival.replay_of)
         self._announce(exchange, canonical, job.echo_fate or "")
@@ -170,12 +212,13 @@ class Pipeline:
         canonical: Canonical,
         recorder: Recorder,
         reason: str,
+        keep: Keep | None,
     ) -> Relay:
         admission = admission_of(passing, canonical.request.model)
         recorder.admitted(admission, reason)
         relay = Relay(
             Relayable(
-                passing, opened.handle, recorder, reason, canonical.callable_tools, admission
+                passing, opened.handle, recorder, reason, canonical.callable_tools, admission, keep
             ),
             self._ledger,
             self._forget,
@@ -313,7 +356,9 @@ class Pipeline:
             )
         return replace(job, echoes=recalled.echoes, echo_fate=recalled.newest)
 
-    def _announce(self, exchange: Exchange | Relay, canonical: Canonical, echo: str) -> None:
+    def _announce(
+        self, exchange: Exchange | Relay | Replayed, canonical: Canonical, echo: str
+    ) -> None:
         admission = exchange.admission
         detail = self._ledger.recent.get(exchange.id)
         if detail is not None:

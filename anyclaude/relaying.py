@@ -11,6 +11,7 @@ from anyclaude.errors import ApiError, EngineFailed
 from anyclaude.events import FirstToken, OutputDelta, ToolCallSeen
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST
 from anyclaude.gateway import Passing
+from anyclaude.keeping import Keep, RawKeep
 from anyclaude.ledger import Ledger
 from anyclaude.record import Recorder
 from anyclaude.records import RequestRecord, ToolCallRecord
@@ -21,7 +22,10 @@ from anyclaude.types import ToolDefinition, Usage
 
 @dataclass(frozen=True, slots=True)
 class Relayable:
-    """A request as the pipeline hands it over; ``tools`` are those that may be called."""
+    """A request as the pipeline hands it over; ``tools`` are those that may be called.
+
+    ``keep`` takes the answer down for the same request.
+    """
 
     passing: Passing
     handle: Handle
@@ -29,6 +33,7 @@ class Relayable:
     reason: str
     tools: Sequence[ToolDefinition]
     admission: Admission
+    keep: Keep | None = None
 
 
 class Relay:
@@ -55,6 +60,9 @@ class Relay:
         self._ended = ended
         self._interrupted: ApiError | None = None
         self._done = False
+        keep = request.keep
+        self._keep = RawKeep(keep, streams=self.streams) if keep is not None else None
+        self.cache_note = f"key={keep.key}" if keep is not None else ""
 
     async def interrupt(self, error: ApiError) -> None:
         """Ends the answer with ``error``."""
@@ -67,7 +75,7 @@ class Relay:
         Raises :class:`ApiError` when they break off; closing it early closes upstream.
         """
         chunks = self._chunks()
-        held = b""
+        held, read = b"", False
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
@@ -83,10 +91,13 @@ class Relay:
                 await self._finish()
             if held:
                 yield held
+            read = True
         except ApiError as error:
             await self._fail(self._interrupted or error)
             raise (self._interrupted or error) from error
         finally:
+            if self._keep is not None and not read:
+                self._keep.unread()
             if not self._done:
                 self._done = True
                 self._ledger.spawn(self._abandon())
@@ -97,13 +108,19 @@ class Relay:
         try:
             self._watch("")
             for chunk in self._passing.ahead:
+                self._take(chunk)
                 yield chunk
             async for chunk in self._passing.body:
                 self._watch(tap.feed(chunk))
+                self._take(chunk)
                 yield chunk
             self._watch(tap.finish())
         finally:
             await self._passing.relayed.close()
+
+    def _take(self, chunk: bytes) -> None:
+        if self._keep is not None:
+            self._keep.add(chunk)
 
     def _watch(self, text: str) -> None:
         tap, ledger = self._tap, self._ledger
@@ -134,6 +151,8 @@ class Relay:
             return
         usage = tap.usage
         self._handle.finished(usage.prompt_tokens, usage.output_tokens)
+        if self._keep is not None and tap.ended:
+            self._keep.ended(self._recorder.elapsed_ms / 1000, usage)
         finish = Finish("stop", usage, decode_ms=self._decode_ms())
         await self._write(self._recorder.finished(finish, tap.stop_reason or ""), calls)
 

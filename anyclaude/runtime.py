@@ -29,16 +29,19 @@ from anyclaude.events import Bus, EngineState, SystemEvent, ToolFailed
 from anyclaude.exchange import ExchangeOptions
 from anyclaude.ids import new_id
 from anyclaude.keepalive import KeepAliveTimes
+from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
 from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
+from anyclaude.storing import Stores, open_stores
 from anyclaude.tools.desk import ToolOptions
 from anyclaude.traces import FileThread, Folder, StreamLog, Traces
 from anyclaude.types import Sampling
 
 if TYPE_CHECKING:
     from anyclaude.caches.kv.disk import DiskTier
+    from anyclaude.caches.shared.state import SharedState
     from anyclaude.engine.catalog import Catalog
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from anyclaude.server.listen import Listener
     from anyclaude.steering import Steering
     from anyclaude.steering.backends import Backends
+    from anyclaude.steering.caches import Caches
 
 log = logging.getLogger(__name__)
 
@@ -119,13 +123,19 @@ class Runtime:
         ledger = Ledger(requests, self.bus, RecentDetails(), traces=self._traces(), wall=self._wall)
         from anyclaude.metrics.meter import Meter
         from anyclaude.steering.backends import Backends
+        from anyclaude.steering.caches import Caches
 
         gateway = self._start_gateway(engine)
-        pipeline = Pipeline(gateway, echo, ledger, self._pipeline_options(), new_id)
+        stores = await self._open_stores()
+        if stores.state is not None:
+            self._share_breakers(gateway, stores.state)
+        answers = Answers(ledger, stores.answers)
+        pipeline = Pipeline(gateway, echo, ledger, self._pipeline_options(), new_id, answers)
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
+        caches = Caches(engine, stores.answers, answers)
         self._steering = self._start_meters(
-            engine, requests, pipeline, ledger.recent, meter, backends
+            engine, requests, pipeline, ledger.recent, meter, backends, caches
         )
         self._background(_discover(backends, settings.resilience.health_interval_s))
         self._serve(listener, pipeline, engine, self._steering, backends)
@@ -228,6 +238,24 @@ class Runtime:
         self._parts.push_async_callback(asyncio.to_thread, tier.close)
         return tier
 
+    async def _open_stores(self) -> Stores:
+        loop = asyncio.get_running_loop()
+        return await open_stores(
+            self.settings,
+            self._parts,
+            report=lambda event: _post(loop, self.bus, event),
+            wall=self._wall,
+        )
+
+    def _share_breakers(self, gateway: Gateway, state: SharedState) -> None:
+        from anyclaude.fleet import SharedBreakers, shared_names
+
+        own = gateway.dispatcher.breakers
+        names = shared_names(self.settings)
+        breakers = {names[name]: own[name] for name in gateway.elsewhere if name in own}
+        shared = SharedBreakers(breakers, state, me=secrets.token_hex(8), wall=self._wall)
+        self._background(shared.run())
+
     def _traces(self) -> Traces | None:
         if not self.settings.log.traces:
             return None
@@ -270,6 +298,7 @@ class Runtime:
         recent: RecentDetails,
         meter: Meter,
         backends: Backends,
+        caches: Caches,
     ) -> Steering:
         from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
@@ -293,6 +322,7 @@ class Runtime:
                 self._catalog or Catalog(self.settings.data_dir),
                 self._loader is not None,
                 backends,
+                caches,
             ),
             self._wall,
         )

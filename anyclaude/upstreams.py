@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from anyclaude.backend import Backend
@@ -20,6 +23,7 @@ from anyclaude.routing.values import BackendTraits, Conditions, Route
 
 if TYPE_CHECKING:
     from anyclaude.backends.http import Timeouts
+    from anyclaude.backends.openai.backend import OpenAiBackend
     from anyclaude.backends.signatures import SignatureLedger
 
 Clock = Callable[[], float]
@@ -51,7 +55,32 @@ def gateway_of(
         estimate=estimate,
         local=settings.engine,
     )
-    return Gateway(dispatcher, backends_of(dict(reachable), settings, engine), clock=clock)
+    return Gateway(
+        dispatcher,
+        backends_of(dict(reachable), settings, engine),
+        clock=clock,
+        identities={name: identity_of(backend, settings) for name, backend in reachable},
+        went_on=_went_on(bus, wall) if settings.resilience.continue_streams else None,
+    )
+
+
+def _went_on(bus: Bus, wall: Clock) -> Callable[[str, str], None]:
+    return lambda id, said: bus.publish(SystemEvent(wall(), "warning", "route", said, id))
+
+
+def identity_of(backend: BackendSettings, settings: Settings) -> str:
+    """A digest of every setting that an answer may depend on, keys and addresses included."""
+    said: list[object] = [
+        backend.type,
+        backend.base_url,
+        backend.profile,
+        backend.api_key,
+        sorted(backend.headers),
+        asdict(settings.tools),
+    ]
+    if backend.type == "mlx":
+        said += [asdict(settings.model), settings.cache.kv_bits]
+    return sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
 def backends_of(
@@ -69,7 +98,7 @@ def backends_of(
             case "anthropic":
                 made[name] = _anthropic(name, backend, settings)
             case "openai":
-                made[name] = _openai(name, backend, signatures)
+                made[name] = openai_backend(name, backend, signatures)
             case "scripted":
                 made[name] = _scripted(name, backend)
     return made
@@ -148,7 +177,10 @@ def _anthropic(name: str, backend: BackendSettings, settings: Settings) -> AnyBa
     )
 
 
-def _openai(name: str, backend: BackendSettings, signatures: SignatureLedger) -> AnyBackend:
+def openai_backend(
+    name: str, backend: BackendSettings, signatures: SignatureLedger
+) -> OpenAiBackend:
+    """A backend that speaks chat completions; raises ConfigError."""
     from anyclaude.backends.openai.backend import OpenAiBackend, OpenAiOptions
 
     options = OpenAiOptions(

@@ -188,6 +188,12 @@ class Upstream:
     ) -> Reply:
         return await self._ask("GET", path, headers, None, timeouts or self.timeouts)
 
+    async def ask(
+        self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | None
+    ) -> Reply:
+        """A request of any method, otherwise as :meth:`post`."""
+        return await self._ask(method, path, headers, body, self.timeouts)
+
     async def close(self) -> None:
         """Closes every connection. The next request opens new ones."""
         session, self._session = self._session, None

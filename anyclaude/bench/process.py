@@ -20,7 +20,7 @@ from typing import Any, cast
 import httpx
 import psutil
 
-from anyclaude.bench.client import NO_CERTIFICATES, Anthropic, Client, OpenAI
+from anyclaude.bench.client import NO_CERTIFICATES, UNCACHED, Anthropic, Client, OpenAI
 from anyclaude.bench.workload import Prompt
 from anyclaude.config.document import write_settings
 from anyclaude.config.files import DATABASE_NAME
@@ -174,7 +174,8 @@ class OwnServer:
         if state is None:
             raise AnyclaudeError(f"{self._folder} names no running server")
         self._token = state.token
-        self._client = Client(self.name, self._address, Anthropic(), {"x-api-key": "local"})
+        headers = {"x-api-key": "local", **dict([UNCACHED])}
+        self._client = Client(self.name, self._address, Anthropic(), headers)
 
     async def stop(self) -> None:
         if self._child is not None:

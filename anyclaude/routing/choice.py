@@ -72,6 +72,10 @@ class Chooser:
         self._strategies: dict[Route, Strategy] = {}
         self._make: Callable[[StrategyName], Strategy] = lambda name: strategy_for(name, rng, clock)
 
+    def route_of(self, asked: Asked) -> Route:
+        """The route that takes the request; raises NotFound when none does."""
+        return self._table.find(asked)
+
     def choose(self, asked: Asked) -> Choice:
         """Raises NotFound when no route takes the request."""
         route = self._table.find(asked)

@@ -285,6 +285,10 @@ class Dispatcher:
 
     # ------------------------------------------------------------------- looking and steering
 
+    def route_of(self, asked: Asked) -> Route:
+        """The route that takes the request; raises NotFound when none does."""
+        return self._chooser.route_of(asked)
+
     def snapshot(self) -> tuple[BackendView, ...]:
         """Every backend's state, in the order of the configuration."""
         return tuple(self._stations.view(name) for name in self._stations.names)

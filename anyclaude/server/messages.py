@@ -46,7 +46,7 @@ async def post_messages() -> Response:
     arrival, parsed = await _arrive(server, parse_messages)
     async with server.stopping.guard():
         exchange = await server.pipeline.open(arrival, parsed.request)
-    g.about = _about(exchange.admission)
+    g.about = _about(exchange.admission, exchange.cache_note)
     if isinstance(exchange, Relay):
         return await _passed_on(server, exchange)
     if not parsed.request.stream:
@@ -173,7 +173,7 @@ def about_headers() -> dict[str, str]:
     return cast("dict[str, str]", g.get("about")) or _NOT_ADMITTED
 
 
-def _about(admission: Admission) -> dict[str, str]:
+def _about(admission: Admission, cache_note: str = "") -> dict[str, str]:
     usage, miss = admission.usage, admission.miss
     tier = "none" if admission.tier is None else admission.tier.value
     said = [
@@ -190,6 +190,8 @@ def _about(admission: Admission) -> dict[str, str]:
         said.append("message=head" if miss.message < 0 else f"message={miss.message}")
     if miss.tokens_lost:
         said.append(f"lost={miss.tokens_lost}")
+    if cache_note:
+        said.append(cache_note)
     return {"x-anyclaude-cache": "; ".join(said), "x-anyclaude-backend": admission.backend}
 
 

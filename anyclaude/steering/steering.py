@@ -27,7 +27,7 @@ from anyclaude.control import (
 )
 from anyclaude.engine.catalog import Catalog
 from anyclaude.engine.engine import Engine
-from anyclaude.errors import InvalidRequest, NotFound
+from anyclaude.errors import NotFound
 from anyclaude.events import Bus, SystemEvent, SystemKind, TierStats, Vitals
 from anyclaude.logs.log import RequestLog
 from anyclaude.metrics.lag import LoopLag
@@ -45,9 +45,9 @@ from anyclaude.records import (
 )
 from anyclaude.steering.again import Replays, read_again
 from anyclaude.steering.backends import Backends
+from anyclaude.steering.caches import Caches
 from anyclaude.steering.kept import KeptRequests
 from anyclaude.steering.pulls import Pulls
-from anyclaude.types import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class Parts:
     catalog: Catalog
     custom_loader: bool
     backends: Backends
+    caches: Caches
 
 
 class Steering:
@@ -108,7 +109,7 @@ class Steering:
             mlx_active_bytes=gauges.active_bytes,
             mlx_busy=min(1.0, max(0.0, share)),
             loop_lag_p99_ms=self._parts.lag.p99_ms(),
-            tiers=engine.caches.tiers(),
+            tiers=self._parts.caches.tiers(),
             paused=engine.paused,
         )
         return self._vitals
@@ -130,10 +131,10 @@ class Steering:
 
     async def prometheus(self) -> str:
         """The text of ``/metrics``."""
-        return prometheus(await self.stats(), self._parts.meter, self._parts.engine.caches.tiers())
+        return prometheus(await self.stats(), self._parts.meter, self._parts.caches.tiers())
 
     async def cache(self) -> tuple[TierStats, ...]:
-        return self._parts.engine.caches.tiers()
+        return self._parts.caches.tiers()
 
     async def backends(self) -> tuple[BackendInfo, ...]:
         return tuple(self._parts.backends.infos())
@@ -181,24 +182,12 @@ class Steering:
     # ------------------------------------------------------------------------------- steering
 
     async def flush(self, tier: str | None = None) -> tuple[Flushed, ...]:
-        tiers = (Tier.KV, Tier.KV_DISK)
-        if tier is not None and tier not in tiers:
-            raise InvalidRequest(
-                f"there is no tier {tier!r} here; the tiers are: {', '.join(tiers)}", field="tier"
-            )
-        flushed: list[Flushed] = []
-        engine = self._parts.engine
-        if tier != Tier.KV_DISK:
-            freed = await engine.flush()
-            flushed.append(Flushed(Tier.KV, freed.entries, freed.nbytes))
-        if tier != Tier.KV:
-            deleted = await engine.caches.flush_disk()
-            flushed.append(Flushed(Tier.KV_DISK, deleted.entries, deleted.nbytes))
+        flushed = await self._parts.caches.flush(tier)
         for item in flushed:
             self._event(
                 "flush", f"{item.tier}: {item.entries} entries, {item.bytes / 2**20:.0f} MiB freed"
             )
-        return tuple(flushed)
+        return flushed
 
     async def cancel(self, request_id: str) -> bool:
         return await self._parts.pipeline.cancel(request_id)

@@ -143,7 +143,7 @@ cache.response_disk is true while cache.l2 is false; expected both true, or this
 cache.redis_url begins with "http://"; expected an address such as \
 "redis://:PASSWORD@127.0.0.1:6379/0", or with rediss:// or unix://
 cache.vectors begins with "ftp://"; expected an address such as "http://127.0.0.1:6333", or \
-"local"
+"local" or "qdrant"
 cache.embeddings is "nobody/model", and there is no such backend; expected "wordllama", or the \
 name of an openai backend, / and a model
 """
@@ -375,7 +375,7 @@ def test_which_conditions_leave_nothing(here: Path, wide: str, narrow: str, hidd
             " install anyclaude[semantic]' before it, or cache.embeddings of a backend",
         ),
         (
-            'semantic = true\nvectors = "http://127.0.0.1:6333"',
+            'semantic = true\nvectors = "qdrant"',
             "qdrant_client",
             "cache.vectors needs the package qdrant_client, which isn't installed; expected 'pip"
             ' install anyclaude[qdrant]\' before it, or "local"',
@@ -410,6 +410,7 @@ def test_installed_asks_the_interpreter() -> None:
             'embeddings = "mlx/m"',
             'cache.embeddings is "mlx/m", a backend of type mlx; expected "wordllama", or',
         ),
+        ("semantic = true\nl2 = false", "cache.semantic is true while cache.l2 is false and no"),
         ("redis_private = true", "cache.redis_private is true while cache.redis_url is empty;"),
         ('redis_url = "redis:sesame@h"', "cache.redis_url has no scheme; expected"),
         ('redis_url = "redis://:sesame@"', "cache.redis_url names no server; expected"),

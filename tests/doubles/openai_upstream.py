@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -49,6 +49,9 @@ class OpenAiUpstream:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client went away in the middle of an answer."""
     base_url: str = ""
+    vector: Callable[[str], list[float]] | None = None
+    """Of a text at ``/v1/embeddings``, ``None`` for a 404; its bodies are in ``embedded``."""
+    embedded: list[dict[str, Any]] = field(default_factory=list)
     _answers: deque[Answer] = field(default_factory=deque)
 
     def say(self, *answers: Answer) -> None:
@@ -58,6 +61,7 @@ class OpenAiUpstream:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/embeddings", self._embed)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -80,6 +84,14 @@ class OpenAiUpstream:
         if self.models is None:
             return web.Response(status=404, text="Not Found", headers=self.model_headers)
         return web.json_response(self.models, headers=self.model_headers)
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.embedded.append(body)
+        if self.vector is None:
+            return web.Response(status=404, text="Not Found")
+        item = {"object": "embedding", "index": 0, "embedding": self.vector(body["input"])}
+        return web.json_response({"object": "list", "model": body["model"], "data": [item]})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

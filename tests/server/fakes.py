@@ -70,6 +70,7 @@ class FakeExchange:
         self.id = id
         self.route_reason = "test"
         self.admission = pipeline.admission
+        self.cache_note = ""
         self._pipeline = pipeline
         self._request = request
 

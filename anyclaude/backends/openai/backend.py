@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from anyclaude.backend import Admission, BackendRequest
-from anyclaude.backends.faults import Headers, read_error
+from anyclaude.backends.faults import Headers, garbage, read_error
 from anyclaude.backends.http import Reply, Timeouts, Upstream
 from anyclaude.backends.openai import discovery
 from anyclaude.backends.openai.decode import Decoder
@@ -32,6 +32,7 @@ MAX_MODELS = 256
 """Models whose refusals are remembered."""
 
 _PATH = "/chat/completions"
+_VECTOR_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,18 @@ class OpenAiBackend:
         found = await self._look()
         model = await self._model(request, found)
         return self._convert(request, found, model).tokens
+
+    async def embed(self, model: str, text: str) -> tuple[float, ...]:
+        """The text's vector by one of the server's embedding models; raises UpstreamError."""
+        body = _utf8(json.dumps({"model": model, "input": text}, ensure_ascii=False))
+        reply = await self._upstream.post("/embeddings", self._headers(), body)
+        if reply.status != 200:
+            raise await reply.error()
+        try:
+            answer = json.loads(await reply.read(_VECTOR_BYTES))
+            return tuple(float(number) for number in answer["data"][0]["embedding"])
+        except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+            raise garbage(self.name, "no embedding") from error
 
     async def models(self) -> tuple[UpstreamModel, ...]:
         """The models that the server lists; raises UpstreamError."""

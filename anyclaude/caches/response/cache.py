@@ -61,6 +61,11 @@ class ResponseCache:
         self._shared = shared
         self._semantic = semantic
 
+    @property
+    def semantic(self) -> bool:
+        """Whether questions are looked up by meaning too."""
+        return self._semantic is not None
+
     async def lookup(
         self, key: CacheKey, control: CacheControl = _ANY, question: Question | None = None
     ) -> Hit | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COLLECTION = "anyclaude"
+
+
+def collection_of(embedder: str) -> str:
+    """A collection for each embedder: the vectors of two can't be compared."""
+    return f"{COLLECTION}-{sha256(embedder.encode()).hexdigest()[:12]}"
 
 
 class QdrantAnswer(OSError):

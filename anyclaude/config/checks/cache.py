@@ -12,6 +12,7 @@ from anyclaude.config.checks.case import Case, Finding
 from anyclaude.config.settings import Target
 
 LOCAL_VECTORS = "local"
+QDRANT_VECTORS = "qdrant"
 LOCAL_EMBEDDINGS = "wordllama"
 _REDIS = ("redis", "rediss", "unix")
 
@@ -35,11 +36,19 @@ def check_cache(case: Case) -> Iterator[Finding]:
         )
     if cache.redis_url:
         yield from _redis(cache.redis_url)
-    if cache.vectors != LOCAL_VECTORS:
-        if text := complaint(cache.vectors, HTTP, '"http://127.0.0.1:6333"'):
-            yield "cache.vectors", f'{text}, or "{LOCAL_VECTORS}"'
-        elif cache.semantic and not installed("qdrant_client"):
+    if cache.semantic and not cache.l2 and (not cache.redis_url or cache.redis_private):
+        yield (
+            "cache.semantic",
+            "is true while cache.l2 is false and no answers are in Redis; expected one of the two,"
+            " for it only finds what they hold",
+        )
+    if cache.vectors == QDRANT_VECTORS:
+        if cache.semantic and not installed("qdrant_client"):
             yield "cache.vectors", _missing("qdrant_client", "qdrant", f'or "{LOCAL_VECTORS}"')
+    elif cache.vectors != LOCAL_VECTORS and (
+        text := complaint(cache.vectors, HTTP, '"http://127.0.0.1:6333"')
+    ):
+        yield "cache.vectors", f'{text}, or "{LOCAL_VECTORS}" or "{QDRANT_VECTORS}"'
     yield from _embeddings(case)
 
 
