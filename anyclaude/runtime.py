@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
     from anyclaude.gateway import Gateway
+    from anyclaude.keys.billing import Billing
+    from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
     from anyclaude.metrics.meter import Meter
     from anyclaude.server.listen import Listener
@@ -109,14 +111,22 @@ class Runtime:
         settings = self.settings
         ensure_data_dir(settings.data_dir)
         self._refuse_second()
-        listener = Listener.bind(settings.server)
+        listener = Listener.bind(settings.server, keyed=bool(settings.keys))
         self._parts.callback(listener.close)
         self.address = base_url(settings.server.host, listener.port)
         requests = await self._open_log()
         echo = EchoStore(settings.data_dir / "echo.sqlite", report=self.bus.publish)
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
-        ledger = Ledger(requests, self.bus, RecentDetails(), traces=self._traces(), wall=self._wall)
+        billing = await self._open_accounts(requests)
+        ledger = Ledger(
+            requests,
+            self.bus,
+            RecentDetails(),
+            traces=self._traces(),
+            bills=billing,
+            wall=self._wall,
+        )
         from anyclaude.metrics.meter import Meter
         from anyclaude.steering.backends import Backends
 
@@ -128,7 +138,7 @@ class Runtime:
             engine, requests, pipeline, ledger.recent, meter, backends
         )
         self._background(_discover(backends, settings.resilience.health_interval_s))
-        self._serve(listener, pipeline, engine, self._steering, backends)
+        self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
         self._parts.push_async_callback(self._settle, ledger, engine, self._steering)
         self._publish_state(listener)
         if settings.engine_reachable:
@@ -155,6 +165,26 @@ class Runtime:
         self._parts.push_async_callback(requests.close)
         self._background(self._log_events(requests))
         return requests
+
+    async def _open_accounts(self, requests: RequestLog) -> Billing:
+        """The virtual keys, with what the log says they have used today already."""
+        from anyclaude.keys.billing import Billing
+        from anyclaude.keys.counters import DAY_S, MemoryCounters, Spent
+        from anyclaude.keys.limiter import Limiter
+
+        now = self._wall()
+        used = await requests.used_since(now - now % DAY_S)
+        today = {name: Spent(tokens, usd) for name, tokens, usd in used}
+        limiter = Limiter.of(self.settings, MemoryCounters(today, now), self._wall)
+        billing = Billing.of(self.settings, limiter)
+        if billing.without_price:
+            names = ", ".join(billing.without_price)
+            message = (
+                f"the budget_usd of {names} is never used up: no backend that a request may be "
+                "sent to has a price_in or price_out"
+            )
+            self.bus.publish(SystemEvent(now, "warning", "server", message))
+        return billing
 
     async def _start_engine(self) -> Engine:
         await asyncio.get_running_loop().run_in_executor(None, _import_engine)
@@ -307,6 +337,7 @@ class Runtime:
         engine: Engine,
         steering: Steering,
         backends: Backends,
+        keys: Limiter,
     ) -> None:
         from anyclaude.server.app import create_app
 
@@ -321,6 +352,7 @@ class Runtime:
                 *backends.models,
             ),
             metrics=steering.prometheus,
+            keys=keys,
         )
         serving = asyncio.ensure_future(listener.serve(app, self._stop))
         self._parts.push_async_callback(_finish, serving, SERVE_SECONDS)
