@@ -352,6 +352,7 @@ class Runtime:
                 *backends.models,
             ),
             metrics=steering.prometheus,
+            clock=self._wall,
             keys=keys,
         )
         serving = asyncio.ensure_future(listener.serve(app, self._stop))

@@ -317,6 +317,7 @@ async def serving(
     phase: EngineState | None = None,
     gzip: bool = True,
     gzip_streams: bool = False,
+    names: Sequence[str] = ("smol",),
 ) -> AsyncIterator[Running]:
     pipeline = pipeline or FakePipeline()
     bus = Bus()
@@ -341,7 +342,7 @@ async def serving(
         bus,
         Settings(Path("."), Path("x.duckdb"), server=server),
         TOKEN,
-        model_names=lambda: ("smol",),
+        model_names=lambda: names,
         metrics=metrics,
         clock=lambda: 1_700_000_000.0,
         limits=limits,
