@@ -169,21 +169,13 @@ class Runtime:
     async def _open_accounts(self, requests: RequestLog) -> Billing:
         """The virtual keys, with what the log says they have used today already."""
         from anyclaude.keys.billing import Billing
-        from anyclaude.keys.counters import DAY_S, MemoryCounters, Spent
-        from anyclaude.keys.limiter import Limiter
+        from anyclaude.keys.counters import DAY_S
 
         now = self._wall()
         used = await requests.used_since(now - now % DAY_S)
-        today = {name: Spent(tokens, usd) for name, tokens, usd in used}
-        limiter = Limiter.of(self.settings, MemoryCounters(today, now), self._wall)
-        billing = Billing.of(self.settings, limiter)
-        if billing.without_price:
-            names = ", ".join(billing.without_price)
-            message = (
-                f"the budget_usd of {names} is never used up: no backend that a request may be "
-                "sent to has a price_in or price_out"
-            )
-            self.bus.publish(SystemEvent(now, "warning", "server", message))
+        billing = Billing.resumed(self.settings, used, self._wall)
+        if billing.warning:
+            self.bus.publish(SystemEvent(now, "warning", "server", billing.warning))
         return billing
 
     async def _start_engine(self) -> Engine:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from anyclaude.config.settings import BackendSettings, Settings
+from anyclaude.keys.counters import MemoryCounters, Spent
 from anyclaude.keys.limiter import Limiter
 from anyclaude.records import RequestRecord
 from anyclaude.types import Role, Tier
@@ -70,12 +71,30 @@ class Billing:
             {name: Price.of(b) for name, b in settings.backends if name in reachable},
         )
 
+    @classmethod
+    def resumed(
+        cls,
+        settings: Settings,
+        used: Iterable[tuple[str, int, float]],
+        clock: Callable[[], float],
+    ) -> Billing:
+        """The same, counting in this process from what keys have used today already.
+
+        ``used`` has their names, tokens and dollars; ``clock`` is Unix time.
+        """
+        today = {name: Spent(tokens, usd) for name, tokens, usd in used}
+        return cls.of(settings, Limiter.of(settings, MemoryCounters(today, clock()), clock))
+
     @property
-    def without_price(self) -> tuple[str, ...]:
-        """The keys with a budget that nothing is ever taken from, for want of a price."""
-        if self._prices:
-            return ()
-        return tuple(name for name, limits in self.limiter.all.items() if limits.budget_usd)
+    def warning(self) -> str:
+        """That keys have a budget which nothing is ever taken from; empty when that isn't so."""
+        budgets = [name for name, limits in self.limiter.keys.items() if limits.budget_usd]
+        if self._prices or not budgets:
+            return ""
+        return (
+            f"the budget_usd of {', '.join(budgets)} is never used up: no backend that a request"
+            " may be sent to has a price_in or price_out"
+        )
 
     def cost(self, record: RequestRecord) -> float:
         """Dollars that the request cost: none when no backend of a price took part."""

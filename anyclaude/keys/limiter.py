@@ -103,7 +103,7 @@ class Limiter:
         return KeyInfo(name, self._keys.get(name, KeySettings()))
 
     @property
-    def all(self) -> Mapping[str, KeySettings]:
+    def keys(self) -> Mapping[str, KeySettings]:
         """Every key by its name."""
         self._refresh()
         return self._keys

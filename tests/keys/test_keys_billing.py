@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from anyclaude.config.settings import BackendSettings, KeySettings, RouteSettings, Settings
+from anyclaude.errors import RateLimited
 from anyclaude.keys.billing import Billing, tokens_of
 from anyclaude.keys.counters import DAY_S, MemoryCounters, Spent
 from anyclaude.keys.limiter import Limiter
@@ -75,8 +76,23 @@ async def test_a_row_is_put_on_its_keys_account(tmp_path: Path) -> None:
 
 
 def test_a_budget_wants_a_price(tmp_path: Path) -> None:
-    assert billing(tmp_path, paid=PAID).without_price == ()
+    told = (
+        "the budget_usd of mine is never used up: no backend that a request may be sent to has a"
+        " price_in or price_out"
+    )
+    assert billing(tmp_path, paid=PAID).warning == ""
     free = BackendSettings("openai", base_url="http://127.0.0.1:1/v1")
-    assert billing(tmp_path, paid=free).without_price == ("mine",)
+    assert billing(tmp_path, paid=free).warning == told
     # One that no route leads to takes nothing either.
-    assert billing(tmp_path, elsewhere=PAID).without_price == ("mine",)
+    assert billing(tmp_path, elsewhere=PAID).warning == told
+
+
+async def test_today_goes_on_from_what_was_used(tmp_path: Path) -> None:
+    limits = KeySettings(digest("mine"), tokens_per_day=100)
+    settings = Settings(tmp_path, tmp_path / "x.duckdb", keys=(("mine", limits),))
+    resumed = Billing.resumed(settings, (("mine", 99, 0.0),), lambda: NOON).limiter
+    key = resumed.named("mine")
+    await resumed.check(key, "any")
+    await resumed.settle(key, 1, 0.0)
+    with pytest.raises(RateLimited):
+        await resumed.check(key, "any")

@@ -164,7 +164,7 @@ def test_a_key_by_its_name(tmp_path: Path) -> None:
     limiter = Limiter.of(settings_of(tmp_path, mine=mine))
     assert limiter.named("mine") == KeyInfo("mine", mine)
     assert limiter.named("gone") == KeyInfo("gone", KeySettings())
-    assert dict(limiter.all) == {"mine": mine}
+    assert dict(limiter.keys) == {"mine": mine}
 
 
 async def test_a_model_is_permitted_without_being_counted(tmp_path: Path) -> None:
