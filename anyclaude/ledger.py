@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from anyclaude.events import Bus, Event, RequestFinished, SystemEvent, SystemKind
@@ -29,6 +30,14 @@ class TraceSink(Protocol):
     def put(self, record: RequestRecord, detail: RequestDetail) -> None: ...
 
 
+class Bills(Protocol):
+    """What a request cost, and whose account it goes to; neither raises."""
+
+    def cost(self, record: RequestRecord) -> float: ...
+
+    async def settle(self, record: RequestRecord) -> None: ...
+
+
 class Ledger:
     """The log, the bus and the recent details, as one request needs them."""
 
@@ -39,6 +48,7 @@ class Ledger:
         recent: RecentDetails,
         *,
         traces: TraceSink | None = None,
+        bills: Bills | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -49,6 +59,7 @@ class Ledger:
         self._sink = sink
         self._bus = bus
         self._traces = traces
+        self._bills = bills
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -85,6 +96,10 @@ class Ledger:
         calls: Sequence[ToolCallRecord],
         messages: Sequence[StoredMessage],
     ) -> None:
+        if self._bills is not None:
+            record = replace(record, cost_usd=self._bills.cost(record))
+            # First: a log that stalls holds up no account.
+            await self._bills.settle(record)
         await self._sink.record(record, calls, messages)
         if self._traces is not None:
             kept = self.recent.get(record.id)

@@ -58,8 +58,9 @@ class Arrival:
     """A request as the server took it in: its id, when, from whom, and the JSON fit for the log.
 
     ``raw``, ``headers`` and ``query`` are as they came, secrets included, for a backend that the
-    request is passed on to. ``replay_of`` is the request that is run again, without a client: what
-    it tells of the client is known already, and its answer will never come back.
+    request is passed on to, without a key that opened our own door; ``key_name`` names that if it
+    is a virtual one. ``replay_of`` is the request that is run again, without a client: what it
+    tells of the client is known already, and its answer will never come back.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Arrival:
     raw: bytes = field(default=b"", repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: str = ""
+    key_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +262,18 @@ class Pipeline:
         return tokens
 
     async def reject(
-        self, arrival: Arrival, error: ApiError, *, streaming: bool = False, model: str = ""
+        self,
+        arrival: Arrival,
+        error: ApiError,
+        *,
+        streaming: bool = False,
+        model: str = "",
+        role: Role = Role.MAIN,
     ) -> None:
-        """Writes the row of a body that could not even be parsed."""
+        """Writes the row of a body that can't be parsed, or whose sender may not ask for it."""
         recorder = Recorder(arrival.id, arrival.started_at, self._ledger.clock)
-        recorder.set(model_requested=model, streaming=streaming)
-        recorder.set(session_id=arrival.client.session_id)
+        recorder.set(model_requested=model, streaming=streaming, role=role.value)
+        recorder.set(session_id=arrival.client.session_id, key_name=arrival.key_name)
         self._ledger.recent.put(RequestDetail(arrival.id, arrival.client.headers, arrival.body))
         await self._refuse(recorder, error)
 
@@ -277,6 +285,7 @@ class Pipeline:
             model_requested=request.model,
             streaming=request.stream,
             tool_count=len(request.tools),
+            key_name=arrival.key_name,
         )
         self._ledger.publish(
             RequestReceived(

@@ -21,6 +21,7 @@ class Facts(TypedDict, total=False):
     streaming: bool
     tool_count: int
     retries: int
+    key_name: str
 
 
 class Recorder:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
     from anyclaude.gateway import Gateway
+    from anyclaude.keys.billing import Billing
+    from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
     from anyclaude.metrics.meter import Meter
     from anyclaude.server.listen import Listener
@@ -113,14 +115,22 @@ class Runtime:
         settings = self.settings
         ensure_data_dir(settings.data_dir)
         self._refuse_second()
-        listener = Listener.bind(settings.server)
+        listener = Listener.bind(settings.server, keyed=bool(settings.keys))
         self._parts.callback(listener.close)
         self.address = base_url(settings.server.host, listener.port)
         requests = await self._open_log()
         echo = EchoStore(settings.data_dir / "echo.sqlite", report=self.bus.publish)
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
-        ledger = Ledger(requests, self.bus, RecentDetails(), traces=self._traces(), wall=self._wall)
+        billing = await self._open_accounts(requests)
+        ledger = Ledger(
+            requests,
+            self.bus,
+            RecentDetails(),
+            traces=self._traces(),
+            bills=billing,
+            wall=self._wall,
+        )
         from anyclaude.metrics.meter import Meter
         from anyclaude.steering.backends import Backends
         from anyclaude.steering.caches import Caches
@@ -138,7 +148,7 @@ class Runtime:
             engine, requests, pipeline, ledger.recent, meter, backends, caches
         )
         self._background(_discover(backends, settings.resilience.health_interval_s))
-        self._serve(listener, pipeline, engine, self._steering, backends)
+        self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
         self._parts.push_async_callback(self._settle, ledger, engine, self._steering)
         self._publish_state(listener)
         if settings.engine_reachable:
@@ -165,6 +175,18 @@ class Runtime:
         self._parts.push_async_callback(requests.close)
         self._background(self._log_events(requests))
         return requests
+
+    async def _open_accounts(self, requests: RequestLog) -> Billing:
+        """The virtual keys, with what the log says they have used today already."""
+        from anyclaude.keys.billing import Billing
+        from anyclaude.keys.counters import DAY_S
+
+        now = self._wall()
+        used = await requests.used_since(now - now % DAY_S)
+        billing = Billing.resumed(self.settings, used, self._wall)
+        if billing.warning:
+            self.bus.publish(SystemEvent(now, "warning", "server", billing.warning))
+        return billing
 
     async def _start_engine(self) -> Engine:
         await asyncio.get_running_loop().run_in_executor(None, _import_engine)
@@ -337,6 +359,7 @@ class Runtime:
         engine: Engine,
         steering: Steering,
         backends: Backends,
+        keys: Limiter,
     ) -> None:
         from anyclaude.server.app import create_app
 
@@ -351,6 +374,8 @@ class Runtime:
                 *backends.models,
             ),
             metrics=steering.prometheus,
+            clock=self._wall,
+            keys=keys,
         )
         serving = asyncio.ensure_future(listener.serve(app, self._stop))
         self._parts.push_async_callback(_finish, serving, SERVE_SECONDS)

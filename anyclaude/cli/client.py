@@ -84,6 +84,7 @@ class AdminClient:
 
     def _open(self, address: str, token: str, transport: httpx.AsyncBaseTransport | None) -> None:
         self.address = address.rstrip("/")
+        self.token = token
         self._http = httpx.AsyncClient(
             base_url=self.address,
             headers={b"Authorization": f"Bearer {token}".encode()},  # Keys needn't be ASCII.

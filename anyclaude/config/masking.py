@@ -10,7 +10,7 @@ MASK = "********"
 SECRETS = frozenset({"admin_key", "api_key", "sha256"})
 ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 SECRET_HEADER = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
-"""Headers of clients that are never kept; the same as in :mod:`anyclaude.server.messages`."""
+"""Headers of clients that are never kept."""
 
 _WIDEST = 80
 _CREDENTIALS = re.compile(r"(?<=://)\S*@")

@@ -37,7 +37,7 @@ class Limiter:
     """The virtual keys of a configuration and of the file beside it, and what they may use.
 
     The file is read anew whenever it has changed. One that can't be read leaves the keys as they
-    were, with a warning. ``clock`` is Unix time.
+    were, with a warning. ``clock`` is Unix time; ``required`` has the door shut from the beginning.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class Limiter:
         data_dir: Path,
         counters: Counters,
         clock: Callable[[], float] = time.time,
+        *,
+        required: bool = False,
     ) -> None:
         self._own = dict(own)
         self._data_dir = data_dir
@@ -53,7 +55,7 @@ class Limiter:
         self._clock = clock
         self._stamp: _Stamp | None = None
         self._keys = self._own
-        self._required = False
+        self._required = required
         self._refresh()
 
     @classmethod
@@ -64,7 +66,13 @@ class Limiter:
         clock: Callable[[], float] = time.time,
     ) -> Limiter:
         """The one for these settings, counting in this process if nowhere else."""
-        return cls(own_keys(settings), settings.data_dir, counters or MemoryCounters(), clock)
+        return cls(
+            own_keys(settings),
+            settings.data_dir,
+            counters or MemoryCounters(),
+            clock,
+            required=bool(settings.keys),
+        )
 
     @property
     def required(self) -> bool:
@@ -89,17 +97,32 @@ class Limiter:
                     found = KeyInfo(name, limits)
         return found
 
-    async def check(self, key: KeyInfo, model: str) -> None:
-        """Counts a request for a model by the name asked for.
+    def named(self, name: str) -> KeyInfo:
+        """The key of this name with its limits as they are now; none when it is gone."""
+        self._refresh()
+        return KeyInfo(name, self._keys.get(name, KeySettings()))
 
-        Raises PermissionDenied when the key may not use it, and RateLimited with the seconds to
-        wait when it has used up what it may.
-        """
+    @property
+    def keys(self) -> Mapping[str, KeySettings]:
+        """Every key by its name."""
+        self._refresh()
+        return self._keys
+
+    def permit(self, key: KeyInfo, model: str) -> None:
+        """Raises PermissionDenied when the key may not use a model by the name asked for."""
         allowed = key.limits.models
         if allowed and not any(_takes(pattern, model) for pattern in allowed):
             raise PermissionDenied(
                 f"the key {key.name} may not use the model {model}; it may use {', '.join(allowed)}"
             )
+
+    async def check(self, key: KeyInfo, model: str) -> None:
+        """Counts a request for a model by the name asked for.
+
+        Raises as :meth:`permit`, and RateLimited with the seconds to wait when the key has used
+        up what it may.
+        """
+        self.permit(key, model)
         exhausted = await self._counters.take(key.name, key.limits, self._clock())
         if exhausted is not None:
             raise _refusal(key, exhausted)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import duckdb
 
@@ -30,6 +30,17 @@ from anyclaude.records import (
 )
 
 PATIENCE_S = 2.0
+
+_USED = """
+    SELECT key_name,
+           CAST(sum(input_tokens + cache_read_tokens + cache_creation_tokens + output_tokens)
+               AS BIGINT),
+           CAST(sum(cost_usd) AS DOUBLE)
+    FROM requests
+    WHERE key_name <> '' AND role <> 'count' AND started_at >= ?
+    GROUP BY key_name
+    ORDER BY key_name
+"""
 
 
 class RequestLog:
@@ -174,6 +185,14 @@ class RequestLog:
         columns = ", ".join(REQUESTS.column_names)
         rows = await self._rows(f"SELECT {columns} FROM requests WHERE id = ?", [request_id])
         return request_of(rows[0]) if rows else None
+
+    async def used_since(self, moment: float) -> tuple[tuple[str, int, float], ...]:
+        """Virtual keys with the tokens and dollars of requests since the Unix time ``moment``.
+
+        Tokens are those read, from a cache or not, and written.
+        """
+        rows = await self._rows(_USED, [instant(moment)])
+        return tuple(cast("list[tuple[str, int, float]]", rows))
 
     async def tool_calls(self, request_id: str) -> tuple[ToolCallRecord, ...]:
         """The calls of one request in the order they were written."""

@@ -22,6 +22,7 @@ from anyclaude.ids import new_id
 from anyclaude.server import admin, health, messages, models
 from anyclaude.server.auth import Guard, Keys
 from anyclaude.server.body import BodyReader
+from anyclaude.server.compress import compress
 from anyclaude.server.connection import Connection
 from anyclaude.server.context import EXTENSION, Context, Messages, context, request_id
 from anyclaude.server.errors import api_error, error_body, error_headers
@@ -56,7 +57,8 @@ def create_app(
 
     ``model_names`` are the served models, the one that gets unknown names first; ``metrics`` is
     the text of ``/metrics``; ``clock`` is Unix time and ``ids`` makes request ids; ``keys`` are
-    the virtual keys, of which a request's is ``g.key``.
+    the virtual keys, of which a request's is ``g.key``. An answer of another server, which is
+    nobody's to change, sets ``g.passed_on``.
     """
     limits = limits or Limits()
     app = Quart("anyclaude.server")
@@ -66,6 +68,7 @@ def create_app(
     app.config.update(MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     stopping = Stopping()
+    guard = Guard(settings.server, admin_token, keys)
     app.extensions[EXTENSION] = Context(
         pipeline=pipeline,
         control=control,
@@ -76,8 +79,10 @@ def create_app(
         bodies=BodyReader(settings.server.max_body_mb * _MEGABYTE, limits),
         parsers=asyncio.Semaphore(_PARSERS),
         stopping=stopping,
+        guard=guard,
+        keys=keys,
+        gzip_streams=settings.server.gzip and settings.server.gzip_streams,
     )
-    guard = Guard(settings.server, admin_token, keys)
 
     @app.before_request
     async def begin() -> None:
@@ -92,6 +97,8 @@ def create_app(
             response.headers["request-id"] = request_id()
         if request.path == MESSAGES:
             response.headers.update(messages.about_headers())
+        if settings.server.gzip and not g.get("passed_on"):
+            await compress(response)
         return response
 
     @app.after_serving
@@ -120,6 +127,7 @@ async def _on_error(error: Exception) -> Response:
 
 def _as_it_came(error: UpstreamError) -> Response:
     """The error of a server that speaks the client's own API, unmasked."""
+    g.passed_on = True
     response = Response(error.raw, status=error.status)
     response.headers.clear()
     for name, value in error.headers:

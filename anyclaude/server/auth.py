@@ -20,6 +20,8 @@ from anyclaude.keys.limiter import KeyInfo
 
 _OPEN = frozenset({"/", "/api/hello", "/health/live", "/health/ready"})
 
+_KEY_HEADERS = frozenset({"x-api-key", "authorization"})
+
 
 class Keys(Protocol):
     """The virtual keys, as far as the door is concerned."""
@@ -31,6 +33,14 @@ class Keys(Protocol):
 
     def identify(self, offered: Iterable[str]) -> KeyInfo | None:
         """The virtual key among those offered, if one is."""
+        ...
+
+    def permit(self, key: KeyInfo, model: str) -> None:
+        """Raises PermissionDenied when the key may not use the model."""
+        ...
+
+    async def check(self, key: KeyInfo, model: str) -> None:
+        """Counts a request. Raises as :meth:`permit`, and RateLimited."""
         ...
 
 
@@ -59,6 +69,15 @@ class Guard:
         elif path not in _OPEN and (self._key or (self._keys is not None and self._keys.required)):
             return self._check_key(headers)
         return None
+
+    def opened_by(self, name: str, value: str) -> bool:
+        """Whether a header holds a key of this server's, which is for nobody else to see."""
+        if name.lower() not in _KEY_HEADERS:
+            return False
+        offered = (value, _token(value))
+        if any(_same(key, own) for key in offered for own in (self._key, *self._admins)):
+            return True
+        return self._keys is not None and self._keys.identify(filter(None, offered)) is not None
 
     def _check_key(self, headers: Headers) -> KeyInfo | None:
         sent = (headers.get("x-api-key"), _bearer(headers))
@@ -127,7 +146,11 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _bearer(headers: Headers) -> str | None:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return _token(headers.get("authorization", ""))
+
+
+def _token(authorization: str) -> str | None:
+    scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 

@@ -15,10 +15,11 @@ from anyclaude.errors import ApiError
 from anyclaude.events import Bus
 from anyclaude.pipeline import Arrival
 from anyclaude.relaying import Relay
+from anyclaude.server.auth import Guard, Keys
 from anyclaude.server.body import BodyReader
 from anyclaude.server.stopping import Stopping
 from anyclaude.stream import StreamEvent
-from anyclaude.types import JsonValue, MessagesRequest
+from anyclaude.types import JsonValue, MessagesRequest, Role
 
 EXTENSION = "anyclaude"
 
@@ -47,7 +48,13 @@ class Messages(Protocol):
     async def count(self, arrival: Arrival, request: MessagesRequest) -> int: ...
 
     async def reject(
-        self, arrival: Arrival, error: ApiError, *, streaming: bool = False, model: str = ""
+        self,
+        arrival: Arrival,
+        error: ApiError,
+        *,
+        streaming: bool = False,
+        model: str = "",
+        role: Role = Role.MAIN,
     ) -> None: ...
 
 
@@ -56,7 +63,8 @@ class Context:
     """Held by the app.
 
     ``model_names`` are the served models, the one that gets unknown names first; ``clock`` is
-    Unix time; ``parsers`` bounds how many bodies are parsed at once.
+    Unix time; ``parsers`` bounds how many bodies are parsed at once. ``gzip_streams`` is whether
+    event streams are compressed for clients that take it.
     """
 
     pipeline: Messages
@@ -68,6 +76,9 @@ class Context:
     bodies: BodyReader
     parsers: asyncio.Semaphore
     stopping: Stopping
+    guard: Guard
+    keys: Keys | None
+    gzip_streams: bool
 
 
 def context() -> Context:

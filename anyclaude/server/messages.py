@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import cast
@@ -17,10 +16,13 @@ from quart import Response, g, request
 from werkzeug.datastructures import Headers
 
 from anyclaude.backend import Admission
+from anyclaude.config.masking import SECRET_HEADER
 from anyclaude.errors import ApiError
 from anyclaude.events import SystemEvent
 from anyclaude.pipeline import Arrival
+from anyclaude.prompt.roles import role_of
 from anyclaude.relaying import Relay
+from anyclaude.server.compress import event_stream
 from anyclaude.server.connection import close_later
 from anyclaude.server.context import Context, context, request_id
 from anyclaude.server.errors import api_error
@@ -28,11 +30,10 @@ from anyclaude.server.schema import ParseResult, parse_count, parse_messages, pe
 from anyclaude.server.sse import sse
 from anyclaude.server.wire import encode
 from anyclaude.stream import MessageStop, StreamError, StreamEvent
-from anyclaude.types import ClientInfo
+from anyclaude.types import ClientInfo, MessagesRequest, Role
 
 log = logging.getLogger(__name__)
 
-_SECRET = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
 _NOT_ADMITTED = {
     "x-anyclaude-cache": "tier=none; reused=0; prompt=0; cause=none",
     "x-anyclaude-backend": "none",
@@ -44,6 +45,7 @@ async def post_messages() -> Response:
     """Answers with a message, as a stream or whole."""
     server = context()
     arrival, parsed = await _arrive(server, parse_messages)
+    await _admit(server, arrival, parsed.request, role_of(arrival.client, parsed.request))
     async with server.stopping.guard():
         exchange = await server.pipeline.open(arrival, parsed.request)
     g.about = _about(exchange.admission, exchange.cache_note)
@@ -58,11 +60,7 @@ async def post_messages() -> Response:
     # Begun here: an iterator that was never begun has nothing to close, but holds a slot.
     async with server.stopping.guard():
         first = await anext(events)
-    return Response(
-        _stream(server, request_id(), events, first),
-        headers={"cache-control": "no-cache"},
-        content_type="text/event-stream; charset=utf-8",
-    )
+    return event_stream(_stream(server, request_id(), events, first))
 
 
 async def _passed_on(server: Context, relay: Relay) -> Response:
@@ -71,6 +69,7 @@ async def _passed_on(server: Context, relay: Relay) -> Response:
     close_later(request, partial(_close, body))
     async with server.stopping.guard():
         first = await anext(body, b"")
+    g.passed_on = True
     response = Response(_bytes(server, request_id(), relay, body, first), status=relay.status)
     response.headers.clear()
     for name, value in relay.headers:
@@ -100,6 +99,7 @@ async def post_count() -> Response:
     """Answers with the number of tokens the same request would be."""
     server = context()
     arrival, parsed = await _arrive(server, parse_count)
+    await _admit(server, arrival, parsed.request, Role.COUNT)
     async with server.stopping.guard():
         tokens = await server.pipeline.count(arrival, parsed.request)
     return Response(encode({"input_tokens": tokens}), content_type="application/json")
@@ -128,10 +128,38 @@ async def _arrive(
         client,
         parsed.body,
         raw=body,
-        headers=tuple(pair for pair in request.headers.items() if pair[0].lower() not in _NOT_SENT),
+        headers=tuple(
+            (name, value)
+            for name, value in request.headers.items()
+            if name.lower() not in _NOT_SENT and not server.guard.opened_by(name, value)
+        ),
         query=request.query_string.decode("latin-1"),
+        key_name=_key_name(),
     )
     return arrival, parsed
+
+
+async def _admit(server: Context, arrival: Arrival, asked: MessagesRequest, role: Role) -> None:
+    """Raises when the request's virtual key may not ask this, and writes the row of that.
+
+    As at Anthropic's API, counting tokens needs a key for the model and uses nothing of it.
+    """
+    if g.key is None or server.keys is None:
+        return
+    try:
+        if role is Role.COUNT:
+            server.keys.permit(g.key, asked.model)
+        else:
+            await server.keys.check(g.key, asked.model)
+    except ApiError as error:
+        await server.pipeline.reject(
+            arrival, error, streaming=asked.stream, model=asked.model, role=role
+        )
+        raise
+
+
+def _key_name() -> str:
+    return g.key.name if g.key is not None else ""
 
 
 async def _reject(
@@ -139,13 +167,13 @@ async def _reject(
 ) -> None:
     async with server.parsers:
         seen = await asyncio.to_thread(peek, body)
-    arrival = Arrival(request_id(), started_at, client, seen.body)
+    arrival = Arrival(request_id(), started_at, client, seen.body, key_name=_key_name())
     await server.pipeline.reject(arrival, error, streaming=seen.streaming, model=seen.model)
 
 
 async def _stream(
     server: Context, id: str, events: AsyncIterator[StreamEvent], first: StreamEvent
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     event: StreamEvent | None = first
     ended = False
     try:
@@ -200,7 +228,7 @@ def client_info(headers: Headers) -> ClientInfo:
     return client_of(
         (name.lower(), value)
         for name, value in headers.items()
-        if name.lower() not in _NOT_SENT and not _SECRET.search(name)
+        if name.lower() not in _NOT_SENT and not SECRET_HEADER.search(name)
     )
 
 

@@ -150,6 +150,33 @@ def test_without_its_last_key_the_door_stays_shut(tmp_path: Path) -> None:
     assert limiter.required and limiter.identify(["a"]) is None
 
 
+def test_a_file_that_was_emptied_since_opens_nothing(tmp_path: Path) -> None:
+    settings = replace(
+        settings_of(tmp_path, a=KeySettings(digest("a"))),
+        sources=(("keys.a.sha256", str(keys_path(tmp_path))),),
+    )
+    limiter = Limiter.of(settings)
+    assert limiter.required and limiter.identify(["a"]) is None
+
+
+def test_a_key_by_its_name(tmp_path: Path) -> None:
+    mine = KeySettings(digest("a"), tpm=7)
+    limiter = Limiter.of(settings_of(tmp_path, mine=mine))
+    assert limiter.named("mine") == KeyInfo("mine", mine)
+    assert limiter.named("gone") == KeyInfo("gone", KeySettings())
+    assert dict(limiter.keys) == {"mine": mine}
+
+
+async def test_a_model_is_permitted_without_being_counted(tmp_path: Path) -> None:
+    limiter = Limiter.of(settings_of(tmp_path), clock=lambda: NOON)
+    key = KeyInfo("mine", KeySettings(rpm=1, models=("local",)))
+    for _ in range(3):
+        limiter.permit(key, "local")
+    with pytest.raises(PermissionDenied):
+        limiter.permit(key, "gpt")
+    await limiter.check(key, "local")
+
+
 def test_keys_of_the_configuration_stay(tmp_path: Path) -> None:
     put(tmp_path, "a", KeySettings(digest("a")))
     settings = settings_of(tmp_path, a=KeySettings(digest("a")), fixed=KeySettings(digest("fixed")))

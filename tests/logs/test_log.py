@@ -48,6 +48,18 @@ async def test_calls_and_messages_come_back_in_order(log: RequestLog) -> None:
     assert await log.request("req_2") is None
 
 
+async def test_what_keys_have_used(log: RequestLog) -> None:
+    four = {"input_tokens": 1, "cache_read_tokens": 2, "cache_creation_tokens": 3}
+    a, b = {"key_name": "a"}, {"key_name": "b"}
+    await log.record(record("req_0", START - 1, **a, output_tokens=99))
+    await log.record(record("req_1", START, **a, **four, output_tokens=4, cost_usd=0.25))
+    await log.record(record("req_2", START + 5, **a, status=499, output_tokens=10, cost_usd=0.5))
+    await log.record(record("req_3", START + 5, **a, role="count", input_tokens=99))
+    await log.record(record("req_4", START + 5, **b, status=429))
+    await log.record(record("req_5", START + 5, output_tokens=99))
+    assert await log.used_since(START) == (("a", 20, 0.75), ("b", 0, 0.0))
+
+
 async def test_a_body_is_stored_once_however_often_it_is_sent(log: RequestLog) -> None:
     await log.record(record("req_1"), (), (message("a"),))
     await log.record(record("req_2"), (), (message("a"), message("b")))
