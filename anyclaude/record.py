@@ -13,7 +13,7 @@ from anyclaude.types import Tier
 
 
 class Facts(TypedDict, total=False):
-    """Columns that are known before the answer."""
+    """Columns that are known by themselves."""
 
     session_id: str
     role: str
@@ -21,6 +21,7 @@ class Facts(TypedDict, total=False):
     streaming: bool
     tool_count: int
     retries: int
+    model: str
 
 
 class Recorder:

@@ -89,7 +89,7 @@ async def _bytes(
                 chunk = await anext(body, b"")
     except Exception as error:
         told = api_error(error)
-        if not relay.streams:
+        if not relay.takes_events:
             raise  # The connection breaks off, or half a body would look like a whole one.
         yield sse(StreamError(told.type, told.message), id)
     finally:
