@@ -76,6 +76,7 @@ def create_app(
         bodies=BodyReader(settings.server.max_body_mb * _MEGABYTE, limits),
         parsers=asyncio.Semaphore(_PARSERS),
         stopping=stopping,
+        needs_engine=settings.engine_reachable or bool(settings.switched_off),
     )
     guard = Guard(settings.server, admin_token, keys)
 

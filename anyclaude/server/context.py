@@ -51,7 +51,8 @@ class Context:
     """Held by the app.
 
     ``model_names`` are the served models, the one that gets unknown names first; ``clock`` is
-    Unix time; ``parsers`` bounds how many bodies are parsed at once.
+    Unix time; ``parsers`` bounds how many bodies are parsed at once. ``needs_engine`` is whether
+    the engine in this process has to be ready for requests to be answered.
     """
 
     pipeline: Messages
@@ -63,6 +64,7 @@ class Context:
     bodies: BodyReader
     parsers: asyncio.Semaphore
     stopping: Stopping
+    needs_engine: bool
 
 
 def context() -> Context:
