@@ -72,8 +72,9 @@ class Relay:
     async def body(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they come, of a stream as far as events are whole.
 
-        The row is written before the last of them. Raises :class:`ApiError` when the answer breaks
-        off, but not when only the connection does; closing it early closes upstream.
+        The row is handed to the log before the last of them, but nobody waits for it: that would
+        take longer than all the rest. Raises :class:`ApiError` when the answer breaks off, but not
+        when only the connection does; closing it early closes upstream.
         """
         chunks = self._chunks()
         held = b""
@@ -200,7 +201,7 @@ class Relay:
         self._ledger.recent.add_calls(self.id, tuple(calls))
         for call in calls:
             self._ledger.publish(ToolCallSeen(self._ledger.wall(), call))
-        await self._ledger.finish(record, calls)
+        self._ledger.finish_later(record, calls)
 
     def _decode_ms(self) -> float:
         since = self._tap.first_content_at

@@ -32,6 +32,9 @@ from anyclaude.types import ClientInfo
 
 log = logging.getLogger(__name__)
 
+SMALL_BYTES = 16 * 1024
+"""Bodies up to it are parsed at once, which takes less than the way to a thread and back."""
+
 _SECRET = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
 _NOT_ADMITTED = {
     "x-anyclaude-cache": "tier=none; reused=0; prompt=0; cause=none",
@@ -113,8 +116,7 @@ async def _arrive(
     body = b""
     try:
         body = await server.bodies.read(request)
-        async with server.parsers:
-            parsed = await asyncio.to_thread(parse, body, request.headers.get("content-type"))
+        parsed = await _parsed(server, parse, body)
     except ApiError as error:
         if parse is parse_messages:
             await _reject(server, error, started_at, client, body)
@@ -132,6 +134,16 @@ async def _arrive(
         query=request.query_string.decode("latin-1"),
     )
     return arrival, parsed
+
+
+async def _parsed(
+    server: Context, parse: Callable[[bytes, str | None], ParseResult], body: bytes
+) -> ParseResult:
+    content_type = request.headers.get("content-type")
+    if len(body) <= SMALL_BYTES:
+        return parse(body, content_type)
+    async with server.parsers:
+        return await asyncio.to_thread(parse, body, content_type)
 
 
 async def _reject(

@@ -110,6 +110,7 @@ class Gate:
 
     runtime: Runtime
     http: httpx.AsyncClient
+    asked: int = 0
 
     async def ask(
         self,
@@ -120,6 +121,7 @@ class Gate:
         **fields: Any,
     ) -> Answered:
         """Asks, and reads the answer to its end; ``fields`` change the body."""
+        self.asked += 1
         content = json.dumps({**(BODY if body is None else body), **fields}).encode()
         sent = self.http.stream("POST", path, content=content, headers={**HEADERS, **headers})
         async with asyncio.timeout(SECONDS), sent as response:
@@ -135,8 +137,14 @@ class Gate:
         return await self.ask(body, stream=True, **more)
 
     async def rows(self, columns: str) -> list[tuple[Any, ...]]:
+        """Of every request, once all of them have theirs: nobody waits for a relayed one's."""
         sql = f"SELECT {columns} FROM requests ORDER BY started_at, id"
-        return list((await self.runtime.control.sql(sql)).rows)
+        async with asyncio.timeout(SECONDS):
+            for _ in itertools.count():
+                found = (await self.runtime.control.sql(sql)).rows
+                if len(found) >= self.asked:
+                    break
+        return list(found)
 
     async def row(self, columns: str) -> tuple[Any, ...]:
         """The newest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -21,7 +23,7 @@ from tests.doubles.chaos_upstream import (
     raw_then_hang,
     reply,
 )
-from tests.gateway.kit import CALM, Answered, Gate, anthropic, gate
+from tests.gateway.kit import CALM, SECONDS, Answered, Gate, anthropic, gate
 from tests.gateway.test_faults import BEGUN, END
 
 JSON = "content-type: application/json"
@@ -142,8 +144,7 @@ async def test_the_truest_error_reaches_the_client(tmp_path: Path, fleet: Fleet)
         assert got.status == 429
         assert got.headers["retry-after"] == "9"
         assert got.json["error"]["message"] == "slow down"
-        told = (await at.runtime.control.sql("SELECT message FROM events WHERE kind='route'")).rows
-    ((message,),) = told
+        (message,) = await events(at, 1, "route")
     assert "first/claude-opus-5: 429 slow down; gone/claude-opus-5: 502" in message
 
 
@@ -174,9 +175,15 @@ TRIPPING = ResilienceSettings(
 TWO = RouteSettings("*", ("first", "second"), "priority")
 
 
-async def events(at: Gate) -> list[str]:
-    sql = "SELECT message FROM events WHERE kind = 'breaker' ORDER BY happened_at, rowid"
-    return [str(row[0]) for row in (await at.runtime.control.sql(sql)).rows]
+async def events(at: Gate, count: int, kind: str = "breaker") -> list[str]:
+    """What the log has of that kind, once it is so much."""
+    sql = f"SELECT message FROM events WHERE kind = '{kind}' ORDER BY happened_at, rowid"
+    async with asyncio.timeout(SECONDS):
+        for _ in itertools.count():
+            rows = (await at.runtime.control.sql(sql)).rows
+            if len(rows) >= count:
+                break
+    return [str(row[0]) for row in rows]
 
 
 async def test_a_breaker_opens_is_seen_and_is_reset(tmp_path: Path, fleet: Fleet) -> None:
@@ -196,7 +203,7 @@ async def test_a_breaker_opens_is_seen_and_is_reset(tmp_path: Path, fleet: Fleet
         assert (await at.backend("first")).breaker == "closed"
         assert model(await at.stream()) == "first"
         assert (await at.reset("nobody")).status_code == 404
-        assert await events(at) == [
+        assert await events(at, 3) == [
             "first: closed to open, 2 failures in a row, the last: 500 boom",
             "first: open to closed, reset by hand",
             "the breaker of first was reset by hand",
@@ -222,7 +229,7 @@ async def test_a_breaker_closes_by_itself_once_a_probe_is_answered(
         assert (await at.backend("first")).breaker == "half-open"
         assert model(await at.stream()) == "first"
         assert (await at.backend("first")).breaker == "closed"
-        assert [message.partition(",")[0] for message in await events(at)] == [
+        assert [message.partition(",")[0] for message in await events(at, 3)] == [
             "first: closed to open",
             "first: open to half-open",
             "first: half-open to closed",
@@ -253,7 +260,7 @@ async def test_what_says_nothing_of_the_backend_opens_nothing(
         for _ in range(4):
             assert (await at.stream()).status == 400
         assert (await at.backend("first")).breaker == "closed"
-        assert await events(at) == []
+        assert await events(at, 0) == []
 
 
 async def test_what_breaks_in_the_middle_opens_it_too(tmp_path: Path, fleet: Fleet) -> None:
