@@ -251,11 +251,11 @@ class Gateway:
         body = relayed.__aiter__()
         ahead: list[bytes] = []
         try:
-            if not tap.streams:
-                return Passing(backend, relayed, body, (), tap)
             body = await _until_content(body, tap, ahead, self._grace)
             if tap.error is not None and tap.first_content_at is None:
                 raise faults.in_stream(backend.name, tap.error.payload)
+            if tap.finished and tap.cut_off and tap.first_content_at is None:
+                raise faults.cut_off(backend.name)
         except BaseException:
             await relayed.close()
             raise
@@ -326,7 +326,10 @@ async def _begun(generation: Generation, grace: float) -> Generation:
 async def _until_content(
     body: AsyncIterator[bytes], tap: Tap, ahead: list[bytes], grace: float
 ) -> AsyncIterator[bytes]:
-    """Takes chunks until the tap sees content, an error or the end; what is left of the body."""
+    """Takes chunks until the tap sees content, an error or the end; what is left of the body.
+
+    Of a body that isn't a stream nothing is seen before its end.
+    """
     next_: asyncio.Future[bytes | None] | None = None
     try:
         with suppress(TimeoutError):
@@ -336,6 +339,7 @@ async def _until_content(
                     chunk = await asyncio.shield(next_)
                     next_ = None
                     if chunk is None:
+                        tap.finish()
                         break
                     tap.feed(chunk)
                     ahead.append(chunk)

@@ -21,6 +21,8 @@ class RecordSink(Protocol):
         record: RequestRecord,
         calls: Sequence[ToolCallRecord] = (),
         messages: Sequence[StoredMessage] = (),
+        *,
+        hurry: bool = True,
     ) -> None: ...
 
 
@@ -90,17 +92,23 @@ class Ledger:
         """Writes the row, then tells the bus; a caller that is cancelled doesn't stop it."""
         await asyncio.shield(self.spawn(self._write(record, calls, messages)))
 
+    def finish_later(self, record: RequestRecord, calls: Sequence[ToolCallRecord] = ()) -> None:
+        """As :meth:`finish` without waiting; :meth:`settle` waits for it."""
+        self.spawn(self._write(record, calls, (), hurry=False))
+
     async def _write(
         self,
         record: RequestRecord,
         calls: Sequence[ToolCallRecord],
         messages: Sequence[StoredMessage],
+        *,
+        hurry: bool = True,
     ) -> None:
         if self._bills is not None:
             record = replace(record, cost_usd=self._bills.cost(record))
             # First: a log that stalls holds up no account.
             await self._bills.settle(record)
-        await self._sink.record(record, calls, messages)
+        await self._sink.record(record, calls, messages, hurry=hurry)
         if self._traces is not None:
             kept = self.recent.get(record.id)
             self._traces.put(record, kept or RequestDetail(record.id, tool_calls=tuple(calls)))

@@ -13,7 +13,7 @@ from anyclaude.types import Tier, Usage
 
 
 class Facts(TypedDict, total=False):
-    """Columns that are known before the answer."""
+    """Columns that are known by themselves."""
 
     session_id: str
     role: str
@@ -22,6 +22,7 @@ class Facts(TypedDict, total=False):
     tool_count: int
     retries: int
     key_name: str
+    model: str
 
 
 class Recorder:

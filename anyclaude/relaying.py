@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from anyclaude.backend import Admission, Finish
-from anyclaude.errors import ApiError, EngineFailed
+from anyclaude.backends import faults
+from anyclaude.errors import ApiError
 from anyclaude.events import FirstToken, OutputDelta, ToolCallSeen
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST
 from anyclaude.gateway import Passing
@@ -18,6 +20,8 @@ from anyclaude.records import RequestRecord, ToolCallRecord
 from anyclaude.routing.dispatch import Handle
 from anyclaude.tools.judge import judge_aside
 from anyclaude.types import ToolDefinition, Usage
+
+_EVENT_ENDS = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,7 @@ class Relayable:
 class Relay:
     """Read its :meth:`body` to the end, or close that early.
 
-    ``headers`` are upstream's as far as they may be passed back; ``streams`` is whether the body is
-    a stream of events.
+    ``headers`` are upstream's as far as they may be passed back.
     """
 
     def __init__(self, request: Relayable, ledger: Ledger, ended: Callable[[str], None]) -> None:
@@ -50,7 +53,7 @@ class Relay:
         self.admission = request.admission
         self.status = passing.relayed.status
         self.headers = passing.relayed.headers
-        self.streams = passing.tap.streams
+        self._streams = passing.tap.streams
         self._passing = passing
         self._tap = passing.tap
         self._handle = request.handle
@@ -69,30 +72,39 @@ class Relay:
         self._interrupted = self._interrupted or error
         await self._passing.relayed.close()
 
-    async def body(self) -> AsyncGenerator[bytes, None]:
-        """The bytes as they come. The row is written before the last of them.
+    @property
+    def takes_events(self) -> bool:
+        """Whether an event of ours may follow what was sent: not in a whole or a packed body."""
+        return self._streams and self._tap.readable
 
-        Raises :class:`ApiError` when they break off; closing it early closes upstream.
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """The bytes as they come, of a stream as far as events are whole.
+
+        The row is handed to the log before the last of them, but nobody waits for it: that would
+        take longer than all the rest. Raises :class:`ApiError` when the answer breaks off, but not
+        when only the connection does; closing it early closes upstream.
         """
         chunks = self._chunks()
         held, read = b"", False
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    if self._tap.ended and not self._done:
+                    if self._over and not self._done:
                         await self._finish()
-                    if self.streams:
-                        yield chunk
-                        continue
-                    if held:
-                        yield held
-                    held = chunk
+                    if self._streams:
+                        ready, held = self._whole_events(held + chunk)
+                    else:
+                        ready, held = held, chunk
+                    if ready:
+                        yield ready
             if not self._done:
                 await self._finish()
             if held:
                 yield held
             read = True
         except ApiError as error:
+            if self._done:
+                return
             await self._fail(self._interrupted or error)
             raise (self._interrupted or error) from error
         finally:
@@ -101,6 +113,17 @@ class Relay:
             if not self._done:
                 self._done = True
                 self._ledger.spawn(self._abandon())
+
+    @property
+    def _over(self) -> bool:
+        return self._tap.ended or self._tap.error is not None
+
+    def _whole_events(self, data: bytes) -> tuple[bytes, bytes]:
+        """``data`` up to the end of its last event, and the rest: half an event can't be mended."""
+        if data.endswith(b"\n\n") or not self._tap.readable:
+            return data, b""
+        end = max((match.end() for match in _EVENT_ENDS.finditer(data)), default=0)
+        return data[:end], data[end:]
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """Every chunk, watched; those that were read ahead were seen by the tap already."""
@@ -135,31 +158,32 @@ class Relay:
     # ------------------------------------------------------------------------------- endings
 
     async def _finish(self) -> None:
-        """The row of an answer that is over, well or with an error of upstream's own."""
+        """The row of an answer that is over, well or with an error of upstream's own.
+
+        Raises UpstreamError for one that ended without its end.
+        """
         tap = self._tap
+        if tap.cut_off:
+            raise faults.cut_off(self._passing.backend.name)
         self._done = True
-        calls = await self._calls()
+        self._recorder.set(model=tap.model or self.admission.model)
         if tap.error is not None:
-            error = EngineFailed(tap.error.message or tap.error.type or "an error in the stream")
-            self._handle.failed(error)
-            await self._write(self._recorder.refused(error), calls)
-            return
-        if tap.readable and not tap.ended:
-            self._handle.failed(EngineFailed("the answer ended too early"))
-            gone = "the backend's answer ended too early"
-            await self._write(self._recorder.failed(502, "schema", gone), calls)
+            error = faults.in_stream(self._passing.backend.name, tap.error.payload)
+            await self._write_failure(error)
             return
         usage = tap.usage
         self._handle.finished(usage.prompt_tokens, usage.output_tokens)
         if self._keep is not None and tap.ended:
             self._keep.ended(self._recorder.elapsed_ms / 1000, usage)
         finish = Finish("stop", usage, decode_ms=self._decode_ms())
-        await self._write(self._recorder.finished(finish, tap.stop_reason or ""), calls)
+        record = self._recorder.finished(finish, tap.stop_reason or "")
+        await self._write(record, await self._calls())
 
     async def _fail(self, error: ApiError) -> None:
-        if self._done:
-            return
         self._done = True
+        await self._write_failure(error)
+
+    async def _write_failure(self, error: ApiError) -> None:
         self._handle.failed(error)
         await self._write(self._recorder.refused(error), await self._calls())
 
@@ -196,11 +220,11 @@ class Relay:
         self._ledger.recent.add_calls(self.id, tuple(calls))
         for call in calls:
             self._ledger.publish(ToolCallSeen(self._ledger.wall(), call))
-        await self._ledger.finish(record, calls)
+        self._ledger.finish_later(record, calls)
 
     def _decode_ms(self) -> float:
         since = self._tap.first_content_at
-        if since is None or not self.streams:
+        if since is None or not self._streams:
             return 0.0
         return (self._ledger.clock() - since) * 1000
 

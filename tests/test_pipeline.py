@@ -109,6 +109,8 @@ class Sink:
         record: RequestRecord,
         calls: Sequence[ToolCallRecord] = (),
         messages: Sequence[StoredMessage] = (),
+        *,
+        hurry: bool = True,
     ) -> None:
         self.rows.append(record)
         self.calls.extend(calls)

@@ -121,6 +121,11 @@ def garbage(backend: str, what: str) -> UpstreamError:
     return _fault(backend, f"{backend} sent {what}", 502, "schema", retryable=True)
 
 
+def cut_off(backend: str) -> UpstreamError:
+    """An answer that stopped as if that were its end."""
+    return garbage(backend, "an answer that ends too early")
+
+
 def wrong_content(backend: str, content_type: str, body: bytes) -> UpstreamError:
     """A success whose body is neither JSON nor an event stream."""
     title = _title(body.decode("utf-8", "replace"))

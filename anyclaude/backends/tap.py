@@ -42,7 +42,8 @@ class TappedError:
 class Tap:
     """Fed the body's chunks and then finished; its attributes say what was seen so far.
 
-    ``first_content_at`` is by ``clock``. ``ended`` is whether the answer came to its proper end.
+    ``first_content_at`` is by ``clock``. ``ended`` is whether the answer came to its proper end,
+    ``finished`` whether the body came to any.
     At most ``limit`` bytes are held, of an unfinished event or body or of calls' arguments;
     beyond it, and in a compressed body, ``readable`` is false and the figures stay as they are.
     ``streams`` is whether it is a stream of events.
@@ -68,6 +69,7 @@ class Tap:
         self.error: TappedError | None = None
         self.started = False
         self.ended = False
+        self.finished = False
         self.readable = content_encoding.strip().lower() in ("", "identity")
         self._clock = clock
         self._limit = limit
@@ -85,6 +87,15 @@ class Tap:
         return tuple(
             TappedCall(id, name, "".join(pieces)) for id, name, pieces in self._calls.values()
         )
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the answer isn't whole, should nothing follow.
+
+        A stream that has said why it stops is, for its clients don't wait for ``message_stop``.
+        """
+        over = self.ended or self.error is not None or self.stop_reason is not None
+        return self.readable and not over
 
     def feed(self, chunk: bytes) -> str:
         """Reads on; what the model wrote in ``chunk``, for a person to watch."""
@@ -106,6 +117,9 @@ class Tap:
 
     def finish(self) -> str:
         """The body is over, whole or not; what the model wrote in the last of it."""
+        if self.finished:
+            return ""
+        self.finished = True
         if self.readable and self._reader is not None:
             for event in self._reader.finish():
                 self._take(event)

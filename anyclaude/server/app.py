@@ -82,6 +82,7 @@ def create_app(
         guard=guard,
         keys=keys,
         gzip_streams=settings.server.gzip and settings.server.gzip_streams,
+        needs_engine=settings.engine_reachable or bool(settings.switched_off),
     )
 
     @app.before_request

@@ -64,7 +64,8 @@ class Context:
 
     ``model_names`` are the served models, the one that gets unknown names first; ``clock`` is
     Unix time; ``parsers`` bounds how many bodies are parsed at once. ``gzip_streams`` is whether
-    event streams are compressed for clients that take it.
+    event streams are compressed for clients that take it, ``needs_engine`` whether the engine in
+    this process has to be ready for requests to be answered.
     """
 
     pipeline: Messages
@@ -79,6 +80,7 @@ class Context:
     guard: Guard
     keys: Keys | None
     gzip_streams: bool
+    needs_engine: bool
 
 
 def context() -> Context:

@@ -34,6 +34,9 @@ from anyclaude.types import ClientInfo, MessagesRequest, Role
 
 log = logging.getLogger(__name__)
 
+SMALL_BYTES = 16 * 1024
+"""Bodies up to it are parsed at once, which takes less than the way to a thread and back."""
+
 _NOT_ADMITTED = {
     "x-anyclaude-cache": "tier=none; reused=0; prompt=0; cause=none",
     "x-anyclaude-backend": "none",
@@ -88,7 +91,7 @@ async def _bytes(
                 chunk = await anext(body, b"")
     except Exception as error:
         told = api_error(error)
-        if not relay.streams:
+        if not relay.takes_events:
             raise  # The connection breaks off, or half a body would look like a whole one.
         yield sse(StreamError(told.type, told.message), id)
     finally:
@@ -113,8 +116,7 @@ async def _arrive(
     body = b""
     try:
         body = await server.bodies.read(request)
-        async with server.parsers:
-            parsed = await asyncio.to_thread(parse, body, request.headers.get("content-type"))
+        parsed = await _parsed(server, parse, body)
     except ApiError as error:
         if parse is parse_messages:
             await _reject(server, error, started_at, client, body)
@@ -160,6 +162,16 @@ async def _admit(server: Context, arrival: Arrival, asked: MessagesRequest, role
 
 def _key_name() -> str:
     return g.key.name if g.key is not None else ""
+
+
+async def _parsed(
+    server: Context, parse: Callable[[bytes, str | None], ParseResult], body: bytes
+) -> ParseResult:
+    content_type = request.headers.get("content-type")
+    if len(body) <= SMALL_BYTES:
+        return parse(body, content_type)
+    async with server.parsers:
+        return await asyncio.to_thread(parse, body, content_type)
 
 
 async def _reject(
