@@ -13,19 +13,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from anyclaude.backend import (
-    Admission,
-    Backend,
-    BackendRequest,
-    Generation,
-    RelayRequest,
-    Resume,
-)
+from anyclaude.announcer import Announcer
+from anyclaude.arrival import COUNT, MESSAGES, Arrival
+from anyclaude.backend import Backend, BackendRequest, Generation, Resume
 from anyclaude.errors import ApiError, EngineFailed
-from anyclaude.events import RequestAdmitted, RequestReceived
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST, Admitted, Exchange, ExchangeOptions
 from anyclaude.gateway import Answering, Gateway, Opened, Passing
 from anyclaude.keeping import Answers, Keep, Looked, Wanted
@@ -41,37 +35,10 @@ from anyclaude.replayed import Known, Replayed
 from anyclaude.routing.values import Asked
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
-from anyclaude.tools.watch import Taken, ToolWatch, transformed
-from anyclaude.types import ClientInfo, MessagesRequest, Role
+from anyclaude.types import MessagesRequest, Role
 
 if TYPE_CHECKING:
     from anyclaude.caches.response.cache import Hit
-
-MESSAGES = "/v1/messages"
-COUNT = "/v1/messages/count_tokens"
-CHARS_PER_TOKEN = 3.8
-"""Of Claude Code's requests as JSON, measured on 2.1.330; only routes go by it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A request as the server took it in: its id, when, from whom, and the JSON fit for the log.
-
-    ``raw``, ``headers`` and ``query`` are as they came, secrets included, for a backend that the
-    request is passed on to, without a key that opened our own door; ``key_name`` names that if it
-    is a virtual one. ``replay_of`` is the request that is run again, without a client: what it
-    tells of the client is known already, and its answer will never come back.
-    """
-
-    id: str
-    started_at: float
-    client: ClientInfo
-    body: str
-    replay_of: str = ""
-    raw: bytes = field(default=b"", repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    query: str = ""
-    key_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +67,7 @@ class Pipeline:
         self._ledger = ledger
         self._answers = answers or Answers(ledger)
         self._desk = ToolDesk(options.tools)
-        self._watch = ToolWatch()
+        self._announcer = Announcer(ledger)
         self._options = options
         self._disabled = options.disabled_rules
         self._new_id = new_id
@@ -124,19 +91,19 @@ class Pipeline:
         """
         role = role_of(arrival.client, request)
         request = with_examples(request)
-        recorder = self._receive(arrival, request, role)
-        self._watch_tools(arrival, request)
+        recorder = self._announcer.received(arrival, request, role)
+        self._announcer.tools_seen(arrival, request)
         try:
             canonical = canonicalise(request, self._disabled)
-            self._remember(arrival, canonical)
-            asked = _asked(arrival, canonical.request, role)
+            self._announcer.canonical(arrival, canonical)
+            asked = arrival.asked(canonical.request, role)
             looked = await self._look(arrival, canonical, asked)
             if looked.hit is not None:
                 return self._replay(looked.hit, canonical, recorder)
             opened = await self._gateway.open(
                 asked,
                 lambda backend, model: self._job(arrival, canonical, role, backend, model),
-                _as_received(arrival, MESSAGES),
+                arrival.as_received(MESSAGES),
             )
         except BaseException as error:
             await self._refuse(recorder, error)
@@ -160,7 +127,7 @@ class Pipeline:
         way = None if arrival.replay_of else self._gateway.way(asked)
         if way is None:
             return Looked()
-        raw = _as_received(arrival, MESSAGES)
+        raw = arrival.as_received(MESSAGES)
         return await self._answers.look(
             Wanted(
                 canonical.request,
@@ -169,7 +136,7 @@ class Pipeline:
                 raw.headers,
                 raw.body,
                 raw.query,
-                _conversation(arrival.client),
+                arrival.conversation,
             )
         )
 
@@ -177,7 +144,7 @@ class Pipeline:
         known = Known(hit, canonical, recorder, canonical.request.model)
         replayed = Replayed(known, self._ledger, self._options.exchange, self._new_id)
         recorder.admitted(replayed.admission, replayed.route_reason)
-        self._announce(replayed, canonical, "")
+        self._announcer.admitted(replayed, canonical, "")
         return replayed
 
     def _answer(
@@ -191,7 +158,7 @@ class Pipeline:
     ) -> Exchange:
         backend, generation, job = answering.backend, answering.generation, answering.job
         recorder.admitted(generation.admission, reason)
-        self._trace_tools(arrival, canonical, generation.admission)
+        self._announcer.tools_taken(arrival, canonical, generation.admission)
         calls = self._desk.calls(arrival.id, canonical.callable_tools, self._new_id)
         admitted = Admitted(
             canonical,
@@ -204,7 +171,7 @@ class Pipeline:
             keep,
         )
         exchange = self._exchange(admitted, echo=not arrival.replay_of)
-        self._announce(exchange, canonical, job.echo_fate or "")
+        self._announcer.admitted(exchange, canonical, job.echo_fate or "")
         return exchange
 
     def _pass(
@@ -226,7 +193,7 @@ class Pipeline:
             self._forget,
         )
         self._running[relay.id] = relay
-        self._announce(relay, canonical, "")
+        self._announcer.admitted(relay, canonical, "")
         return relay
 
     def _exchange(self, admitted: Admitted, *, echo: bool) -> Exchange:
@@ -247,13 +214,13 @@ class Pipeline:
 
     async def count(self, arrival: Arrival, request: MessagesRequest) -> int:
         """Tokens of the prompt as :meth:`open` would send it; writes a row of role count."""
-        recorder = self._receive(arrival, request, Role.COUNT)
+        recorder = self._announcer.received(arrival, request, Role.COUNT)
         try:
             canonical = canonicalise(with_examples(request), self._disabled)
             name, reason, tokens = await self._gateway.count(
-                _asked(arrival, canonical.request, Role.COUNT),
+                arrival.asked(canonical.request, Role.COUNT),
                 lambda backend, model: self._job(arrival, canonical, Role.COUNT, backend, model),
-                _as_received(arrival, COUNT),
+                arrival.as_received(COUNT),
             )
         except BaseException as error:
             await self._refuse(recorder, error)
@@ -277,68 +244,6 @@ class Pipeline:
         self._ledger.recent.put(RequestDetail(arrival.id, arrival.client.headers, arrival.body))
         await self._refuse(recorder, error)
 
-    def _receive(self, arrival: Arrival, request: MessagesRequest, role: Role) -> Recorder:
-        recorder = Recorder(arrival.id, arrival.started_at, self._ledger.clock)
-        recorder.set(
-            session_id=arrival.client.session_id,
-            role=role.value,
-            model_requested=request.model,
-            streaming=request.stream,
-            tool_count=len(request.tools),
-            key_name=arrival.key_name,
-        )
-        self._ledger.publish(
-            RequestReceived(
-                arrival.id,
-                arrival.started_at,
-                arrival.client.session_id,
-                role.value,
-                request.model,
-                request.stream,
-                len(request.tools),
-            )
-        )
-        return recorder
-
-    def _watch_tools(self, arrival: Arrival, request: MessagesRequest) -> None:
-        """Notes tools that changed, and calls that the client answered with an error."""
-        if arrival.replay_of:
-            return
-        now = self._ledger.wall()
-        for event in self._watch.received(request, arrival.id, _conversation(arrival.client), now):
-            self._ledger.publish(event)
-
-    def _trace_tools(self, arrival: Arrival, canonical: Canonical, admission: Admission) -> None:
-        """Tells, once for each version of a tool, what prompt and grammar have of it."""
-        if arrival.replay_of:
-            return
-        header = {tool.name for tool in canonical.request.tools}
-        taken = Taken(
-            admission.model,
-            canonical.callable_tools,
-            canonical.request.tool_choice,
-            # Deferred tools don't go through the template: they are shown whole where they load.
-            lambda tool: admission.hidden(tool) if tool.name in header else (),
-            admission.dialect if admission.constrained else None,
-        )
-        untold = self._watch.untold(taken, _conversation(arrival.client))
-        if not untold:
-            return
-        now = self._ledger.wall()
-
-        async def tell() -> None:
-            for event in await asyncio.to_thread(transformed, untold, taken, arrival.id, now):
-                self._ledger.publish(event)
-
-        self._ledger.spawn(tell())
-
-    def _remember(self, arrival: Arrival, canonical: Canonical) -> None:
-        self._ledger.recent.put(
-            RequestDetail(
-                arrival.id, arrival.client.headers, arrival.body, canonical=canonical.applied
-            )
-        )
-
     async def _job(
         self, arrival: Arrival, canonical: Canonical, role: Role, backend: Backend, model: str
     ) -> BackendRequest:
@@ -348,7 +253,7 @@ class Pipeline:
             canonical.request,
             role,
             # A replay is none of its session's turns, for whoever compares or keeps those.
-            "" if arrival.replay_of else _conversation(arrival.client),
+            "" if arrival.replay_of else arrival.conversation,
             callable_tools=canonical.callable_tools,
             model=model,
         )
@@ -364,40 +269,6 @@ class Pipeline:
                 "echo", f"messages.{index} differs from what was generated", arrival.id
             )
         return replace(job, echoes=recalled.echoes, echo_fate=recalled.newest)
-
-    def _announce(
-        self, exchange: Exchange | Relay | Replayed, canonical: Canonical, echo: str
-    ) -> None:
-        admission = exchange.admission
-        detail = self._ledger.recent.get(exchange.id)
-        if detail is not None:
-            written = admission.dialect.name if admission.dialect is not None else ""
-            self._ledger.recent.put(
-                replace(
-                    detail,
-                    prompt=admission.rendered_prompt,
-                    dialect=written,
-                    thinking=admission.thinking,
-                )
-            )
-        for note in admission.notes:
-            self._ledger.event("input", note, exchange.id)
-        self._ledger.publish(
-            RequestAdmitted(
-                exchange.id,
-                admission.backend,
-                admission.model,
-                exchange.route_reason,
-                admission.usage.prompt_tokens,
-                admission.usage.cache_read_tokens,
-                admission.tier,
-                admission.miss.cause.value,
-                canonical.applied,
-                echo,
-                admission.miss,
-                admission.from_disk,
-            )
-        )
 
     # ------------------------------------------------------------------------------ the ending
 
@@ -415,36 +286,6 @@ class Pipeline:
             return False
         await exchange.interrupt(EngineFailed("the request was cancelled from the console"))
         return True
-
-
-def _asked(arrival: Arrival, request: MessagesRequest, role: Role) -> Asked:
-    """The request as the routes see it."""
-    return Asked(
-        model=request.model,
-        role=role,
-        headers=arrival.client.headers,
-        prompt_tokens=round(len(arrival.body) / CHARS_PER_TOKEN),
-        body_bytes=len(arrival.raw) or len(arrival.body),
-        tools=tuple(tool.name for tool in request.tools),
-        session=_conversation(arrival.client),
-        id=arrival.id,
-    )
-
-
-def _as_received(arrival: Arrival, path: str) -> RelayRequest:
-    """The request as a backend of the client's own API gets it."""
-    return RelayRequest(
-        arrival.id,
-        path,
-        arrival.query,
-        arrival.headers or arrival.client.headers,
-        arrival.raw or arrival.body.encode("utf-8", "replace"),
-        session_id=arrival.client.session_id,
-    )
-
-
-def _conversation(client: ClientInfo) -> str:
-    return f"{client.session_id}/{client.agent_id}" if client.agent_id else client.session_id
 
 
 def _reopening(backend: Backend, job: BackendRequest) -> Callable[[Resume], Awaitable[Generation]]:

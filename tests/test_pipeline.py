@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission, BackendEvent, BackendRequest, Delta, Finish, Prefill
 from anyclaude.errors import ApiError, EngineFailed, Overloaded
 from anyclaude.events import Bus, RequestAdmitted, RequestFinished, ToolCallSeen
@@ -16,7 +17,7 @@ from anyclaude.exchange import ExchangeOptions, StreamSink
 from anyclaude.gateway import Gateway
 from anyclaude.keepalive import KeepAliveTimes
 from anyclaude.ledger import Ledger, TraceSink
-from anyclaude.pipeline import Arrival, Pipeline, PipelineOptions
+from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
 from anyclaude.records import RequestDetail, RequestRecord, StoredMessage, ToolCallRecord

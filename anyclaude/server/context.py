@@ -9,11 +9,11 @@ from typing import Protocol, cast
 
 from quart import current_app, g
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission
 from anyclaude.control import Control
 from anyclaude.errors import ApiError
 from anyclaude.events import Bus
-from anyclaude.pipeline import Arrival
 from anyclaude.relaying import Relay
 from anyclaude.server.auth import Guard, Keys
 from anyclaude.server.body import BodyReader

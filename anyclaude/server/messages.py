@@ -15,11 +15,11 @@ from typing import cast
 from quart import Response, g, request
 from werkzeug.datastructures import Headers
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission
 from anyclaude.config.masking import SECRET_HEADER
 from anyclaude.errors import ApiError
 from anyclaude.events import SystemEvent
-from anyclaude.pipeline import Arrival
 from anyclaude.prompt.roles import role_of
 from anyclaude.relaying import Relay
 from anyclaude.server.compress import event_stream

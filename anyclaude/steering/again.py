@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from anyclaude.answer import Answer
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission, Delta
 from anyclaude.dialect import Dialect
 from anyclaude.errors import AnyclaudeError, InvalidRequest, NotFound, Unavailable
 from anyclaude.ids import new_id
-from anyclaude.pipeline import Arrival, Pipeline
+from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.canonical import canonicalise
 from anyclaude.records import RequestDetail, ToolCallRecord
 from anyclaude.relaying import Relay

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission
 from anyclaude.config.settings import ServerSettings, Settings
 from anyclaude.control import (
@@ -21,7 +22,6 @@ from anyclaude.control import (
 )
 from anyclaude.errors import ApiError, Conflict, InvalidRequest, NotFound
 from anyclaude.events import Bus, EngineState, TierStats, Vitals
-from anyclaude.pipeline import Arrival
 from anyclaude.records import (
     ExportFormat,
     RequestDetail,
