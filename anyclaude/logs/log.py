@@ -65,6 +65,8 @@ class RequestLog:
         self._reader = Reader(database.reader)
         self._stalled = False
         self._closed = False
+        self._queued: set[asyncio.Event] = set()
+        """Rows on their way that nobody may overlook who asks now."""
 
     @classmethod
     async def open(
@@ -126,6 +128,7 @@ class RequestLog:
             return
         loop = asyncio.get_running_loop()
         settled = asyncio.Event()
+        self._queued.add(settled)
 
         def on_writer_thread() -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -151,6 +154,17 @@ class RequestLog:
             self._stalled = False
             self._say("info", f"the log database {self.path} answers again")
         settled.set()
+        self._queued.discard(settled)
+
+    async def _caught_up(self) -> None:
+        """Waits, as long as for a row, until those that were recorded before are written."""
+        if not self._queued or self._stalled or self._closed:
+            return
+        self._writer.hurry()
+        waiting = [asyncio.ensure_future(settled.wait()) for settled in self._queued]
+        _, late = await asyncio.wait(waiting, timeout=self._patience)
+        for one in late:
+            one.cancel()
 
     def post(self, event: SystemEvent | ToolFailed) -> None:
         """Queues a row of ``events`` or of ``tool_failures``."""
@@ -169,11 +183,12 @@ class RequestLog:
     async def query(self, sql: str, limit: int, longest: int | None = None) -> SqlResult:
         """Runs one read-only statement and returns at most ``limit`` rows.
 
-        Texts are cut at ``longest`` characters. Sees every row whose :meth:`record` returned.
+        Texts are cut at ``longest`` characters. Sees every row that was recorded before.
         Cancelling the caller stops it. Raises
         :class:`InvalidRequest` with DuckDB's own words, :class:`Unavailable` when the database
         isn't open.
         """
+        await self._caught_up()
         return await self._reader.ask(lambda con: run(con, sql, limit, longest))
 
     async def requests(self, limit: int, before: float | None = None) -> tuple[RequestRecord, ...]:
@@ -221,6 +236,7 @@ class RequestLog:
             except duckdb.Error as error:
                 raise Unavailable(f"the log can't be read: {one_line(error)}") from error
 
+        await self._caught_up()
         return await self._reader.ask(question)
 
     async def export(self, path: Path, format: Literal["parquet", "jsonl"]) -> int:
@@ -228,6 +244,7 @@ class RequestLog:
 
         Raises :class:`UsageError` when the file can't be written.
         """
+        await self._caught_up()
         return await self._reader.ask(lambda con: export_requests(con, path, format))
 
     async def export_query(
@@ -239,6 +256,7 @@ class RequestLog:
         DuckDB's own words, :class:`UsageError` when the file can't be written, or is there
         already and isn't to be replaced.
         """
+        await self._caught_up()
         return await self._reader.ask_long(
             lambda con, stop: export_query(con, sql, path, format, replace=replace, stop=stop)
         )

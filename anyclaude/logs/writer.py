@@ -116,6 +116,12 @@ class Writer:
                 self._wake.notify_all()
         _settle(dropped)
 
+    def hurry(self) -> None:
+        """What is queued is written now: somebody wants to see it."""
+        with self._wake:
+            self._hurried = True
+            self._wake.notify_all()
+
     def stop(self) -> None:
         """Tries once to write what is queued, and ends the thread; waits 2 s at most.
 

@@ -35,6 +35,18 @@ async def test_a_recorded_request_is_visible_to_the_next_query(log: RequestLog) 
     assert not result.truncated
 
 
+async def test_who_asks_sees_rows_that_nobody_waited_for(
+    log: RequestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "GATHER_S", 60.0)
+    rows = [log.record(record(f"req_{n}"), hurry=False) for n in range(3)]
+    writing = asyncio.gather(*rows)
+    await asyncio.sleep(0)  # They are on their way, and no more than that.
+    assert (await log.query("SELECT count(*) FROM requests", 1)).rows == ((3,),)
+    assert await log.request("req_2") is not None
+    await writing
+
+
 async def test_calls_and_messages_come_back_in_order(log: RequestLog) -> None:
     calls = (
         call("req_1", "Write", tokens=7),
