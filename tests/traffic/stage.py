@@ -59,7 +59,7 @@ class TrafficLoader(DoubleLoader):
 
 
 def cache_settings(memory_bytes: int, **wanted: object) -> CacheSettings:
-    """Prompts in so many bytes and no answers; of ``wanted`` what this release has a setting for."""
+    """Prompts in so many bytes, no answers; of ``wanted`` what this release has settings for."""
     known = {f.name for f in fields(CacheSettings)}
     chosen = {key: value for key, value in wanted.items() if key in known}
     return replace(CacheSettings(l2=False, memory_gb=memory_bytes / 2**30), **chosen)  # type: ignore[arg-type]
