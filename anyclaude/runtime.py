@@ -197,10 +197,17 @@ class Runtime:
         return engine
 
     def _start_gateway(self, engine: Engine) -> Gateway:
+        from anyclaude.estimate import estimator_of
         from anyclaude.routing.health import HealthChecker
         from anyclaude.upstreams import gateway_of
 
-        gateway = gateway_of(self.settings, engine, self.bus, wall=self._wall)
+        gateway = gateway_of(
+            self.settings,
+            engine,
+            self.bus,
+            estimate=estimator_of(self.settings.engine, engine),
+            wall=self._wall,
+        )
         self._parts.push_async_callback(gateway.close)
         checker = HealthChecker(
             gateway.dispatcher.healths,
