@@ -122,7 +122,8 @@ class Runtime:
         echo = EchoStore(settings.data_dir / "echo.sqlite", report=self.bus.publish)
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
-        billing = await self._open_accounts(requests)
+        stores = await self._open_stores()
+        billing = await self._open_accounts(requests, stores)
         ledger = Ledger(
             requests,
             self.bus,
@@ -136,7 +137,6 @@ class Runtime:
         from anyclaude.steering.caches import Caches
 
         gateway = self._start_gateway(engine)
-        stores = await self._open_stores()
         if stores.state is not None:
             self._share_breakers(gateway, stores.state)
         answers = Answers(ledger, stores.answers)
@@ -176,14 +176,21 @@ class Runtime:
         self._background(self._log_events(requests))
         return requests
 
-    async def _open_accounts(self, requests: RequestLog) -> Billing:
-        """The virtual keys, with what the log says they have used today already."""
+    async def _open_accounts(self, requests: RequestLog, stores: Stores) -> Billing:
+        """The virtual keys, with what they have used today already: all instances' with Redis, by
+        the log without."""
         from anyclaude.keys.billing import Billing
         from anyclaude.keys.counters import DAY_S
+        from anyclaude.keys.limiter import Limiter
+        from anyclaude.keys.shared import SharedCounters
 
         now = self._wall()
-        used = await requests.used_since(now - now % DAY_S)
-        billing = Billing.resumed(self.settings, used, self._wall)
+        if stores.state is not None:
+            counters = SharedCounters(stores.state)
+            billing = Billing.of(self.settings, Limiter.of(self.settings, counters, self._wall))
+        else:
+            used = await requests.used_since(now - now % DAY_S)
+            billing = Billing.resumed(self.settings, used, self._wall)
         if billing.warning:
             self.bus.publish(SystemEvent(now, "warning", "server", billing.warning))
         return billing
@@ -229,10 +236,17 @@ class Runtime:
         return engine
 
     def _start_gateway(self, engine: Engine) -> Gateway:
+        from anyclaude.estimate import estimator_of
         from anyclaude.routing.health import HealthChecker
         from anyclaude.upstreams import gateway_of
 
-        gateway = gateway_of(self.settings, engine, self.bus, wall=self._wall)
+        gateway = gateway_of(
+            self.settings,
+            engine,
+            self.bus,
+            estimate=estimator_of(self.settings.engine, engine),
+            wall=self._wall,
+        )
         self._parts.push_async_callback(gateway.close)
         checker = HealthChecker(
             gateway.dispatcher.healths,
