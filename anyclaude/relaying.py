@@ -64,7 +64,7 @@ class Relay:
         self._interrupted: ApiError | None = None
         self._done = False
         keep = request.keep
-        self._keep = RawKeep(keep, streams=self.streams) if keep is not None else None
+        self._keep = RawKeep(keep, streams=self._streams) if keep is not None else None
         self.cache_note = f"key={keep.key}" if keep is not None else ""
 
     async def interrupt(self, error: ApiError) -> None:
