@@ -18,7 +18,7 @@ load_blas()
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests and their modules stay: walking them over and over takes a tenth."""
+    """The tests and their modules stay to the end, so no collection need walk them again."""
     gc.collect()
     gc.freeze()
 

@@ -79,10 +79,10 @@ class Figures:
     def compare(self, name: str, phase: str, base: str) -> None:
         """Adds the ratios of one phase to the median of another, for each prompt size."""
         for figure in [f for f in self if f.phase == phase]:
-            other = self.find(base, figure.words)
-            for who, values in figure.samples.items() if other is not None else ():
-                against = other.median(who) if other is not None else None
-                if against:
+            if (other := self.find(base, figure.words)) is None:
+                continue
+            for who, values in figure.samples.items():
+                if against := other.median(who):
                     for value in values:
                         self.add(name, figure.words, "x", who, value / against)
 

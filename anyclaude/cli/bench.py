@@ -54,8 +54,10 @@ PHASES = ("prefix", "decode", "streams", "stall", "join", "restart", "memory")
 @click.option(
     "--cycles",
     type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
     metavar="N",
-    help="How often turn, branch and back are taken behind each cold prompt.  [default: 1]",
+    help="How often turn, branch and back are taken behind each cold prompt.",
 )
 @click.option("--quick", is_flag=True, help="Small prompts, for a look in a minute.")
 @click.option("--seed", metavar="S", help="Of the prompts; a new one each time if absent.")
@@ -84,7 +86,7 @@ def bench(
     phases: str,
     rounds: int | None,
     words: str | None,
-    cycles: int | None,
+    cycles: int,
     quick: bool,
     seed: str | None,
     form: str,
@@ -112,9 +114,7 @@ def bench(
     from anyclaude.bench.workload import QUICK, Sizes
     from anyclaude.engine.smollm2 import EMBEDDED_NAME
 
-    given = QUICK if quick else Sizes()
-    if cycles is not None:
-        given = replace(given, cycles=cycles)
+    given = replace(QUICK if quick else Sizes(), cycles=cycles)
     plan = Plan(
         model=model or EMBEDDED_NAME,
         phases=chosen,
