@@ -90,11 +90,32 @@ class Ledger:
         messages: Sequence[StoredMessage] = (),
     ) -> None:
         """Writes the row, then tells the bus; a caller that is cancelled doesn't stop it."""
-        await asyncio.shield(self.spawn(self._write(record, calls, messages)))
 
-    def finish_later(self, record: RequestRecord, calls: Sequence[ToolCallRecord] = ()) -> None:
-        """As :meth:`finish` without waiting; :meth:`settle` waits for it."""
-        self.spawn(self._write(record, calls, (), hurry=False))
+        async def write() -> None:
+            await self._write(await self._billed(record), calls, messages)
+
+        await asyncio.shield(self.spawn(write()))
+
+    async def finish_later(
+        self, record: RequestRecord, calls: Sequence[ToolCallRecord] = ()
+    ) -> None:
+        """As :meth:`finish`, but only the account is waited for; :meth:`settle` waits for the rest.
+
+        Whoever has the answer's last byte can't ask again before it was paid for.
+        """
+
+        async def bill() -> None:
+            self.spawn(self._write(await self._billed(record), calls, (), hurry=False))
+
+        await asyncio.shield(self.spawn(bill()))
+
+    async def _billed(self, record: RequestRecord) -> RequestRecord:
+        """The record with its cost, which is on its key's account."""
+        if self._bills is None:
+            return record
+        record = replace(record, cost_usd=self._bills.cost(record))
+        await self._bills.settle(record)
+        return record
 
     async def _write(
         self,
@@ -104,10 +125,6 @@ class Ledger:
         *,
         hurry: bool = True,
     ) -> None:
-        if self._bills is not None:
-            record = replace(record, cost_usd=self._bills.cost(record))
-            # First: a log that stalls holds up no account.
-            await self._bills.settle(record)
         await self._sink.record(record, calls, messages, hurry=hurry)
         if self._traces is not None:
             kept = self.recent.get(record.id)

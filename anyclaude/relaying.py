@@ -220,7 +220,7 @@ class Relay:
         self._ledger.recent.add_calls(self.id, tuple(calls))
         for call in calls:
             self._ledger.publish(ToolCallSeen(self._ledger.wall(), call))
-        self._ledger.finish_later(record, calls)
+        await self._ledger.finish_later(record, calls)
 
     def _decode_ms(self) -> float:
         since = self._tap.first_content_at

@@ -151,8 +151,10 @@ async def build() -> AsyncGenerator[Callable[..., Rig], None]:
         traces: TraceSink | None = None,
         streams: StreamSink | None = None,
         tools: ToolOptions = PLAIN,
+        backend: FakeBackend | None = None,
     ) -> Rig:
-        backend, sink, bus = FakeBackend(events, admission, refuse), Sink(), Bus()
+        backend = backend or FakeBackend(events, admission, refuse)
+        sink, bus = Sink(), Bus()
         echo = EchoStore(None)
         stores.append(echo)
         numbers = iter(range(1000))

@@ -113,9 +113,11 @@ class Chooser:
         )
 
     def bind(self, asked: Asked, choice: Choice, target: Target, why: str) -> None:
-        """Remembers where the session is, unless it went to a fallback."""
+        """Remembers where the session is, unless it went to a fallback or there is no choice."""
         place = choice.places.get(target)
-        if place is not None and asked.session and choice.route.affinity:
+        if place is None or len(choice.places) == 1:
+            return
+        if asked.session and choice.route.affinity:
             self._affinity.bind(asked.session, choice.name, place, why)
 
     # --------------------------------------------------------------------------------- steps

@@ -16,6 +16,7 @@ import psutil
 
 from anyclaude.config.settings import (
     BackendSettings,
+    CacheSettings,
     ResilienceSettings,
     RouteSettings,
     ServerSettings,
@@ -170,7 +171,7 @@ async def gate(
     loader: ModelLoader | None = None,
     **more: Any,
 ) -> AsyncIterator[Gate]:
-    """``routes`` are one to the first of the ``backends`` if none are given."""
+    """``routes`` are one to the first of ``backends`` if none are given; answers aren't cached."""
     settings = Settings(
         tmp_path,
         tmp_path / "log.duckdb",
@@ -178,7 +179,7 @@ async def gate(
         backends=tuple(backends.items()),
         routes=routes or (RouteSettings("*", (next(iter(backends)),)),),
         resilience=resilience,
-        **more,
+        **{"cache": CacheSettings(l2=False), **more},
     )
     runtime = Runtime(settings, loader=loader)
     await runtime.start()

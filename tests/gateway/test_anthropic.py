@@ -15,7 +15,7 @@ from tests.doubles.anthropic_streams import Recorded, recorded
 from tests.doubles.anthropic_upstream import KEY, AnthropicDouble, anthropic_double
 from tests.gateway.kit import BASH, BODY, Gate, anthropic, gate
 
-PLAIN = CacheSettings(cache_marks=())
+PLAIN = CacheSettings(l2=False, cache_marks=())
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
