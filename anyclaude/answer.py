@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import assert_never
 
-from anyclaude.backend import Admission, Delta, Finish, Resume
+from anyclaude.backend import Admission, Delta, Finish, Parsed, Resume
 from anyclaude.dialect import (
     CallBroken,
     CallClose,
@@ -108,11 +108,13 @@ class Answer:
     def start(self) -> list[StreamEvent]:
         return self._emitter.start(self._admission.usage)
 
-    async def feed(self, delta: Delta) -> list[StreamEvent]:
-        """The events of one more piece of the model's text."""
+    async def feed(self, delta: Delta | Parsed) -> list[StreamEvent]:
+        """The events of one more piece of the model's output."""
         self.tokens += delta.tokens
         self._steps.append((len(self._written), self.tokens - delta.tokens, self._clock()))
         self._written += delta.text
+        if isinstance(delta, Parsed):
+            return await self._all(list(delta.segments))
         return await self._all(self._parser.feed(delta.text))
 
     async def drain(self) -> list[StreamEvent]:
@@ -265,10 +267,11 @@ class Answer:
     def messages(self) -> tuple[StoredMessage, ...]:
         """The conversation with this turn, each body with its hash."""
         turns = [*self._canonical.request.messages, Message("assistant", self.content)]
-        return tuple(_stored(turn) for turn in turns)
+        return tuple(stored(turn) for turn in turns)
 
 
-def _stored(message: Message) -> StoredMessage:
+def stored(message: Message) -> StoredMessage:
+    """The message as the log keeps it."""
     body = json.dumps(
         [{"type": type(block).__name__, **asdict(block)} for block in message.content],
         ensure_ascii=False,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from anyclaude.dialect import Dialect
+from anyclaude.dialect import Dialect, Segment
 from anyclaude.types import (
     MessagesRequest,
     PrefixMiss,
@@ -32,7 +32,8 @@ class Admission:
     hash that requests with the same system prompt and tools have in common. ``constrained`` is
     whether a grammar holds the answer's calls, or its JSON, to the schemas. ``hidden`` gives the
     paths in a tool's ``description`` and ``input_schema`` that the model's prompt doesn't show;
-    it may take a tenth of a second, on any thread.
+    it may take a tenth of a second, on any thread. ``estimated``: the backend tells the true usage
+    only at the end.
     """
 
     backend: str
@@ -49,6 +50,7 @@ class Admission:
     notes: tuple[str, ...] = ()
     constrained: bool = False
     hidden: Callable[[ToolDefinition], tuple[tuple[str | int, ...], ...]] = nothing_hidden
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,28 @@ class Delta:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Output of a backend that takes its answers apart itself.
+
+    ``text`` is what a person is shown of it while it comes, ``tokens`` how many it was, as far as
+    that is known before the end.
+    """
+
+    segments: tuple[Segment, ...]
+    text: str
+    tokens: int
+
+
 FinishReason: TypeAlias = Literal["stop", "length", "stop_sequence"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a generation: why, its exact tokens, and the true figures."""
+    """The end of a generation: why, its exact tokens, and the true figures.
+
+    ``estimated``: a backend elsewhere told no usage, so it was counted by characters.
+    """
 
     reason: FinishReason
     usage: Usage
@@ -83,9 +101,10 @@ class Finish:
     decode_ms: float = 0.0
     kv_bytes: int = 0
     time_saved_ms: float = 0.0
+    estimated: bool = False
 
 
-BackendEvent: TypeAlias = Prefill | Delta | Finish
+BackendEvent: TypeAlias = Prefill | Delta | Parsed | Finish
 
 
 @runtime_checkable
@@ -157,7 +176,8 @@ class BackendRequest:
 
     ``callable_tools`` may be called: those of the request and deferred ones. Without any given
     they are the request's. An answer that is to ``resume`` goes on with a constrained call; its
-    :class:`Finish` has the tokens of the text resumed too.
+    :class:`Finish` has the tokens of the text resumed too. ``model`` is the name that the backend
+    knows the model by, empty for whatever it serves.
     """
 
     id: str
@@ -168,3 +188,72 @@ class BackendRequest:
     echo_fate: Literal["put_back", "changed", "unknown"] | None = None
     callable_tools: tuple[ToolDefinition, ...] = ()
     resume: Resume | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRequest:
+    """A client's request on its way to a backend that speaks the client's own API.
+
+    ``path`` is ``/v1/messages`` or ``/v1/messages/count_tokens``, ``query`` the raw query string.
+    ``headers`` are the client's own, secrets included; ``body`` is as received, and its ``model``
+    becomes this one's, unless that is empty.
+    """
+
+    id: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    model: str = ""
+    session_id: str = ""
+
+
+class Relayed(Protocol):
+    """An answer passed through; ``headers`` are those that may be passed back."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they come, untouched; UpstreamError when they break off."""
+        ...
+
+    async def close(self) -> None:
+        """Closes upstream at once. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class RelayBackend(Protocol):
+    """Something that answers in the client's own API, byte for byte."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def relay(self, request: RelayRequest) -> Relayed:
+        """Raises UpstreamError when there is no answer, or one with an error status.
+
+        Of that the error has the bytes (``raw``, ``headers``), for the client to get unmasked.
+        """
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A backend elsewhere, as far as it can be looked at."""
+
+    async def health(self) -> None:
+        """Raises UpstreamError unless it is there and takes our key."""
+        ...
+
+    async def model_names(self) -> tuple[str, ...]:
+        """What it lists; raises UpstreamError."""
+        ...
+
+    async def close(self) -> None:
+        """Closes its connections; answers that are still coming break off."""
+        ...

@@ -39,7 +39,12 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class BackendInfo:
-    """One backend and how it is doing; ``latency_ms`` is its recent median time to first token."""
+    """One backend and how it is doing; ``latency_ms`` is its recent median time to first token.
+
+    ``breaker`` is closed, open or half-open, empty where there is none; an open one stays so for
+    ``open_for_s`` more seconds (``None``: until it is reset). ``error_ratio`` is of the last
+    minute's calls, ``models`` are the names that it lists.
+    """
 
     name: str
     type: str
@@ -47,6 +52,12 @@ class BackendInfo:
     in_flight: int
     latency_ms: float | None
     detail: str = ""
+    address: str = ""
+    waiting: int = 0
+    breaker: str = ""
+    open_for_s: float | None = 0.0
+    error_ratio: float = 0.0
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,10 @@ class Control(Protocol):
         ...
 
     async def backends(self) -> tuple[BackendInfo, ...]: ...
+
+    async def reset_backend(self, name: str) -> None:
+        """Closes a backend's breaker, so that requests go there again; raises NotFound."""
+        ...
 
     async def requests(
         self, limit: int = 200, before: float | None = None

@@ -18,8 +18,10 @@
         ├── UnsupportedMediaType   415
         ├── RateLimited            429
         ├── EngineFailed           500
+        ├── NotSupported           501  no backend here can do what is asked
         ├── Unavailable            503  loading or stopped; with retry_after
-        └── Overloaded             529  the queue is full; with retry_after
+        ├── Overloaded             529  the queue is full; with retry_after
+        └── UpstreamError          as the backend elsewhere answered, or 502, 503, 504
 
 The mapping to HTTP lives in :mod:`anyclaude.server.errors` alone.
 """
@@ -27,7 +29,6 @@ The mapping to HTTP lives in :mod:`anyclaude.server.errors` alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from anyclaude.records import ErrorCategory
 
@@ -35,8 +36,8 @@ from anyclaude.records import ErrorCategory
 class AnyclaudeError(Exception):
     """Base of everything we raise on purpose; ``str()`` is fit to show to a person."""
 
-    category: ClassVar[ErrorCategory] = "unknown"
-    retryable: ClassVar[bool] = False
+    category: ErrorCategory = "unknown"
+    retryable: bool = False
 
     def __init__(self, message: str, *, context: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
@@ -59,8 +60,8 @@ class UsageError(AnyclaudeError):
 class ApiError(AnyclaudeError):
     """An error that a client of the Messages API gets to see."""
 
-    status: ClassVar[int] = 500
-    type: ClassVar[str] = "api_error"
+    status: int = 500
+    type: str = "api_error"
 
     def __init__(
         self,
@@ -177,6 +178,14 @@ class EngineFailed(ApiError):
     retryable = True
 
 
+class NotSupported(ApiError):
+    """What is asked for exists in the API, and no backend here can do it."""
+
+    status = 501
+    type = "api_error"
+    category = "not_implemented"
+
+
 class Unavailable(ApiError):
     """No model answers just now: loading, unloaded, stopping, switched off, or its thread dead.
 
@@ -196,3 +205,39 @@ class Overloaded(ApiError):
     type = "overloaded_error"
     category = "resource"
     retryable = True
+
+
+class UpstreamError(ApiError):
+    """A backend elsewhere refused, failed, or fell silent.
+
+    ``status`` and ``type`` are what a client is told. ``answered`` is whether the backend sent
+    an error of its own, rather than nothing or nonsense; ``overflow`` whether it says that the
+    prompt is too long for it. ``retry_after`` is in seconds. ``raw`` and ``headers`` are the error
+    as it came, ``raw`` empty when not all of it did; ``passable`` is whether they are in the
+    client's own API.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        backend: str,
+        status: int,
+        type: str,
+        category: ErrorCategory,
+        retryable: bool,
+        answered: bool,
+        overflow: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, context={"backend": backend})
+        self.backend = backend
+        self.status = status
+        self.type = type
+        self.category = category
+        self.retryable = retryable
+        self.answered = answered
+        self.overflow = overflow
+        self.raw = b""
+        self.passable = False
+        self.headers: tuple[tuple[str, str], ...] = ()

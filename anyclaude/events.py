@@ -125,6 +125,8 @@ SystemKind: TypeAlias = Literal[
     "log",
     "server",
     "tools",
+    "breaker",
+    "route",
 ]
 
 

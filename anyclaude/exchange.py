@@ -14,10 +14,20 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from anyclaude.answer import Answer
-from anyclaude.backend import Admission, BackendEvent, Delta, Finish, Generation, Prefill, Resume
+from anyclaude.backend import (
+    Admission,
+    BackendEvent,
+    Delta,
+    Finish,
+    Generation,
+    Parsed,
+    Prefill,
+    Resume,
+)
 from anyclaude.errors import AnyclaudeError, ApiError
 from anyclaude.events import FirstToken, OutputDelta, PrefillProgress, ToolCallSeen
 from anyclaude.keepalive import KeepAlive, KeepAliveTimes, ticking
+from anyclaude.keeping import Keep
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical
 from anyclaude.prompt.echo import EchoStore
@@ -34,7 +44,8 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that hung up
 class Admitted:
     """A request as the pipeline hands it over. ``fingerprint`` is the model's that took it.
 
-    ``reopen`` has its answer go on from text that the model is to have written.
+    ``reopen`` has its answer go on from text that the model is to have written. ``keep`` takes
+    the answer down for the same request.
     """
 
     canonical: Canonical
@@ -44,6 +55,7 @@ class Admitted:
     fingerprint: str
     calls: CallStream
     reopen: Callable[[Resume], Awaitable[Generation]]
+    keep: Keep | None = None
 
 
 class StreamNotes(Protocol):
@@ -99,6 +111,8 @@ class Exchange:
         )
         self._interrupted: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
         self._built = MessageBuilder()
+        self._keep = admitted.keep
+        self.cache_note = f"key={self._keep.key}" if self._keep is not None else ""
         self._finish_kept: Finish | None = None
         """The end of an answer whose last call is to be written anew."""
         self._done = False
@@ -120,11 +134,13 @@ class Exchange:
         run = self._run()
         streams = self._options.streams
         notes = streams.begin(self.id, lambda: self._recorder.elapsed_ms) if streams else None
+        read = False
         try:
             async for event in run:
                 if notes is not None:
                     notes.add(event)
                 yield event
+            read = True
         except ApiError as error:
             failure = StreamError(error.type, error.message)
             if notes is not None:
@@ -133,6 +149,8 @@ class Exchange:
         finally:
             if notes is not None:
                 notes.close()
+            if self._keep is not None and not read:
+                self._keep.unread()
             await run.aclose()
 
     async def message(self) -> dict[str, JsonValue]:
@@ -173,7 +191,7 @@ class Exchange:
                 self._ledger.publish(PrefillProgress(self.id, step.done, step.total))
                 keepalive.progress(step.done, step.total)
                 return []
-            case Delta():
+            case Delta() | Parsed():
                 events = await self._delta(step)
                 keepalive.sent(bool(events))
                 return events
@@ -182,7 +200,7 @@ class Exchange:
             case None:
                 return self._keep_alive(keepalive)
 
-    async def _delta(self, delta: Delta) -> list[StreamEvent]:
+    async def _delta(self, delta: Delta | Parsed) -> list[StreamEvent]:
         ledger, answer = self._ledger, self._answer
         if self._recorder.first_token():
             ledger.publish(FirstToken(self.id, self._recorder.ttft_ms))
@@ -229,6 +247,8 @@ class Exchange:
 
     def _building(self, events: list[StreamEvent]) -> list[StreamEvent]:
         self._built.add(events)
+        if self._keep is not None:
+            self._keep.add(events)
         return events
 
     def _publish_calls(self) -> None:
@@ -266,6 +286,8 @@ class Exchange:
         self._ledger.recent.set_response(self.id, response)
         record = self._recorder.finished(finish, answer.stop_reason)
         self._done = True
+        if self._keep is not None:
+            self._keep.ended(self._recorder.elapsed_ms / 1000)
         await self._finish(record, answer.calls, messages)
         return events
 

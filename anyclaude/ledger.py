@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from anyclaude.events import Bus, Event, RequestFinished, SystemEvent, SystemKind
@@ -20,6 +21,8 @@ class RecordSink(Protocol):
         record: RequestRecord,
         calls: Sequence[ToolCallRecord] = (),
         messages: Sequence[StoredMessage] = (),
+        *,
+        hurry: bool = True,
     ) -> None: ...
 
 
@@ -27,6 +30,14 @@ class TraceSink(Protocol):
     """Where finished requests go whole; it neither waits nor raises."""
 
     def put(self, record: RequestRecord, detail: RequestDetail) -> None: ...
+
+
+class Bills(Protocol):
+    """What a request cost, and whose account it goes to; neither raises."""
+
+    def cost(self, record: RequestRecord) -> float: ...
+
+    async def settle(self, record: RequestRecord) -> None: ...
 
 
 class Ledger:
@@ -39,6 +50,7 @@ class Ledger:
         recent: RecentDetails,
         *,
         traces: TraceSink | None = None,
+        bills: Bills | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -49,6 +61,7 @@ class Ledger:
         self._sink = sink
         self._bus = bus
         self._traces = traces
+        self._bills = bills
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -77,15 +90,42 @@ class Ledger:
         messages: Sequence[StoredMessage] = (),
     ) -> None:
         """Writes the row, then tells the bus; a caller that is cancelled doesn't stop it."""
-        await asyncio.shield(self.spawn(self._write(record, calls, messages)))
+
+        async def write() -> None:
+            await self._write(await self._billed(record), calls, messages)
+
+        await asyncio.shield(self.spawn(write()))
+
+    async def finish_later(
+        self, record: RequestRecord, calls: Sequence[ToolCallRecord] = ()
+    ) -> None:
+        """As :meth:`finish`, but only the account is waited for; :meth:`settle` waits for the rest.
+
+        Whoever has the answer's last byte can't ask again before it was paid for.
+        """
+
+        async def bill() -> None:
+            self.spawn(self._write(await self._billed(record), calls, (), hurry=False))
+
+        await asyncio.shield(self.spawn(bill()))
+
+    async def _billed(self, record: RequestRecord) -> RequestRecord:
+        """The record with its cost, which is on its key's account."""
+        if self._bills is None:
+            return record
+        record = replace(record, cost_usd=self._bills.cost(record))
+        await self._bills.settle(record)
+        return record
 
     async def _write(
         self,
         record: RequestRecord,
         calls: Sequence[ToolCallRecord],
         messages: Sequence[StoredMessage],
+        *,
+        hurry: bool = True,
     ) -> None:
-        await self._sink.record(record, calls, messages)
+        await self._sink.record(record, calls, messages, hurry=hurry)
         if self._traces is not None:
             kept = self.recent.get(record.id)
             self._traces.put(record, kept or RequestDetail(record.id, tool_calls=tuple(calls)))

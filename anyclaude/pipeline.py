@@ -4,7 +4,8 @@ parse (server) → canonical form → route → echo → backend → segments �
 
 :class:`Pipeline` does what comes before the first byte, and raises;
 :class:`~anyclaude.exchange.Exchange` does what comes after, and ends in ``message_stop`` or one
-error event. Both are the same for a stream and for a single answer.
+error event. Both are the same for a stream and for a single answer. An answer of a backend that
+speaks the client's own API is passed on as it is, by :class:`~anyclaude.relaying.Relay`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from anyclaude.backend import Admission, Backend, BackendRequest, Generation, Resume
+from anyclaude.announcer import Announcer
+from anyclaude.arrival import COUNT, MESSAGES, Arrival
+from anyclaude.backend import Backend, BackendRequest, Generation, Resume
 from anyclaude.errors import ApiError, EngineFailed
-from anyclaude.events import RequestAdmitted, RequestReceived
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST, Admitted, Exchange, ExchangeOptions
+from anyclaude.gateway import Answering, Gateway, Opened, Passing
+from anyclaude.keeping import Answers, Keep, Looked, Wanted
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.echo import EchoStore
@@ -25,25 +30,15 @@ from anyclaude.prompt.echo_match import working_directory
 from anyclaude.prompt.roles import role_of
 from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail
+from anyclaude.relaying import Relay, Relayable, admission_of
+from anyclaude.replayed import Known, Replayed
+from anyclaude.routing.values import Asked
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
-from anyclaude.tools.watch import Taken, ToolWatch, transformed
-from anyclaude.types import ClientInfo, MessagesRequest, Role
+from anyclaude.types import MessagesRequest, Role
 
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A request as the server took it in: its id, when, from whom, and the raw JSON.
-
-    ``replay_of`` is the request that is run again, without a client: what it tells of the client
-    is known already, and its answer will never come back.
-    """
-
-    id: str
-    started_at: float
-    client: ClientInfo
-    body: str
-    replay_of: str = ""
+if TYPE_CHECKING:
+    from anyclaude.caches.response.cache import Hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +55,23 @@ class Pipeline:
 
     def __init__(
         self,
-        backend: Backend,
+        gateway: Gateway,
         echo: EchoStore,
         ledger: Ledger,
         options: PipelineOptions,
         new_id: Callable[[str], str],
+        answers: Answers | None = None,
     ) -> None:
-        self._backend = backend
+        self._gateway = gateway
         self._echo = echo
         self._ledger = ledger
+        self._answers = answers or Answers(ledger)
         self._desk = ToolDesk(options.tools)
-        self._watch = ToolWatch()
+        self._announcer = Announcer(ledger)
         self._options = options
         self._disabled = options.disabled_rules
         self._new_id = new_id
-        self._running: dict[str, Exchange] = {}
+        self._running: dict[str, Exchange | Relay] = {}
 
     @property
     def disabled_rules(self) -> frozenset[str]:
@@ -87,28 +84,81 @@ class Pipeline:
 
     # ------------------------------------------------------------------- before the first byte
 
-    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange:
-        """Brings a request as far as a backend's admission.
+    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange | Relay | Replayed:
+        """Brings a request as far as a backend's admission, or a cache's.
 
         Raises :class:`ApiError` (invalid, too long, loading, full); the row is then written.
         """
         role = role_of(arrival.client, request)
         request = with_examples(request)
-        recorder = self._receive(arrival, request, role)
-        self._watch_tools(arrival, request)
+        recorder = self._announcer.received(arrival, request, role)
+        self._announcer.tools_seen(arrival, request)
         try:
             canonical = canonicalise(request, self._disabled)
-            self._remember(arrival, canonical)
-            backend, reason = self._route(canonical.request)
-            if arrival.replay_of:
-                reason = f"{reason}; a replay of {arrival.replay_of}"
-            job = await self._with_echoes(arrival, canonical, role)
-            generation = await backend.open(job)
+            self._announcer.canonical(arrival, canonical)
+            asked = arrival.asked(canonical.request, role)
+            looked = await self._look(arrival, canonical, asked)
+            if looked.hit is not None:
+                return self._replay(looked.hit, canonical, recorder)
+            opened = await self._gateway.open(
+                asked,
+                lambda backend, model: self._job(arrival, canonical, role, backend, model),
+                arrival.as_received(MESSAGES),
+            )
         except BaseException as error:
             await self._refuse(recorder, error)
             raise
+        reason = opened.reason
+        if arrival.replay_of:
+            reason = f"{reason}; a replay of {arrival.replay_of}"
+        recorder.set(retries=opened.retries)
+        keep = looked.keep if opened.by_target else None
+        if keep is not None:
+            # Another model may be loaded, or another backend go on, before the answer is whole.
+            keep.valid = lambda: self._gateway.way(asked) == looked.way and not opened.switched()
+        match opened.answer:
+            case Answering():
+                return self._answer(arrival, canonical, opened.answer, recorder, reason, keep)
+            case Passing():
+                return self._pass(opened, opened.answer, canonical, recorder, reason, keep)
+
+    async def _look(self, arrival: Arrival, canonical: Canonical, asked: Asked) -> Looked:
+        """The answer that a cache has, or the place for the one that is made now."""
+        way = None if arrival.replay_of else self._gateway.way(asked)
+        if way is None:
+            return Looked()
+        raw = arrival.as_received(MESSAGES)
+        return await self._answers.look(
+            Wanted(
+                canonical.request,
+                canonical.callable_tools,
+                way,
+                raw.headers,
+                raw.body,
+                raw.query,
+                arrival.conversation,
+            )
+        )
+
+    def _replay(self, hit: Hit, canonical: Canonical, recorder: Recorder) -> Replayed:
+        known = Known(hit, canonical, recorder, canonical.request.model)
+        replayed = Replayed(known, self._ledger, self._options.exchange, self._new_id)
+        recorder.admitted(replayed.admission, replayed.route_reason)
+        self._announcer.admitted(replayed, canonical, "")
+        return replayed
+
+    def _answer(
+        self,
+        arrival: Arrival,
+        canonical: Canonical,
+        answering: Answering,
+        recorder: Recorder,
+        reason: str,
+        keep: Keep | None,
+    ) -> Exchange:
+        backend, generation, job = answering.backend, answering.generation, answering.job
         recorder.admitted(generation.admission, reason)
-        self._trace_tools(arrival, canonical, generation.admission)
+        self._announcer.tools_taken(arrival, canonical, generation.admission)
         calls = self._desk.calls(arrival.id, canonical.callable_tools, self._new_id)
         admitted = Admitted(
             canonical,
@@ -118,10 +168,33 @@ class Pipeline:
             backend.fingerprint,
             calls,
             _reopening(backend, job),
+            keep,
         )
         exchange = self._exchange(admitted, echo=not arrival.replay_of)
-        self._announce(exchange, canonical, job)
+        self._announcer.admitted(exchange, canonical, job.echo_fate or "")
         return exchange
+
+    def _pass(
+        self,
+        opened: Opened,
+        passing: Passing,
+        canonical: Canonical,
+        recorder: Recorder,
+        reason: str,
+        keep: Keep | None,
+    ) -> Relay:
+        admission = admission_of(passing, canonical.request.model)
+        recorder.admitted(admission, reason)
+        relay = Relay(
+            Relayable(
+                passing, opened.handle, recorder, reason, canonical.callable_tools, admission, keep
+            ),
+            self._ledger,
+            self._forget,
+        )
+        self._running[relay.id] = relay
+        self._announcer.admitted(relay, canonical, "")
+        return relay
 
     def _exchange(self, admitted: Admitted, *, echo: bool) -> Exchange:
         options = self._options.exchange
@@ -141,108 +214,54 @@ class Pipeline:
 
     async def count(self, arrival: Arrival, request: MessagesRequest) -> int:
         """Tokens of the prompt as :meth:`open` would send it; writes a row of role count."""
-        recorder = self._receive(arrival, request, Role.COUNT)
+        recorder = self._announcer.received(arrival, request, Role.COUNT)
         try:
             canonical = canonicalise(with_examples(request), self._disabled)
-            backend, reason = self._route(canonical.request)
-            job = await self._with_echoes(arrival, canonical, Role.COUNT)
-            tokens = await backend.count(job)
+            name, reason, tokens = await self._gateway.count(
+                arrival.asked(canonical.request, Role.COUNT),
+                lambda backend, model: self._job(arrival, canonical, Role.COUNT, backend, model),
+                arrival.as_received(COUNT),
+            )
         except BaseException as error:
             await self._refuse(recorder, error)
             raise
-        await self._ledger.finish(recorder.counted(backend.name, reason, tokens))
+        await self._ledger.finish(recorder.counted(name, reason, tokens))
         return tokens
 
     async def reject(
-        self, arrival: Arrival, error: ApiError, *, streaming: bool = False, model: str = ""
+        self,
+        arrival: Arrival,
+        error: ApiError,
+        *,
+        streaming: bool = False,
+        model: str = "",
+        role: Role = Role.MAIN,
     ) -> None:
-        """Writes the row of a body that could not even be parsed."""
+        """Writes the row of a body that can't be parsed, or whose sender may not ask for it."""
         recorder = Recorder(arrival.id, arrival.started_at, self._ledger.clock)
-        recorder.set(model_requested=model, streaming=streaming)
-        recorder.set(session_id=arrival.client.session_id)
+        recorder.set(model_requested=model, streaming=streaming, role=role.value)
+        recorder.set(session_id=arrival.client.session_id, key_name=arrival.key_name)
         self._ledger.recent.put(RequestDetail(arrival.id, arrival.client.headers, arrival.body))
         await self._refuse(recorder, error)
 
-    def _receive(self, arrival: Arrival, request: MessagesRequest, role: Role) -> Recorder:
-        recorder = Recorder(arrival.id, arrival.started_at, self._ledger.clock)
-        recorder.set(
-            session_id=arrival.client.session_id,
-            role=role.value,
-            model_requested=request.model,
-            streaming=request.stream,
-            tool_count=len(request.tools),
-        )
-        self._ledger.publish(
-            RequestReceived(
-                arrival.id,
-                arrival.started_at,
-                arrival.client.session_id,
-                role.value,
-                request.model,
-                request.stream,
-                len(request.tools),
-            )
-        )
-        return recorder
-
-    def _watch_tools(self, arrival: Arrival, request: MessagesRequest) -> None:
-        """Notes tools that changed, and calls that the client answered with an error."""
-        if arrival.replay_of:
-            return
-        now = self._ledger.wall()
-        for event in self._watch.received(request, arrival.id, _conversation(arrival.client), now):
-            self._ledger.publish(event)
-
-    def _trace_tools(self, arrival: Arrival, canonical: Canonical, admission: Admission) -> None:
-        """Tells, once for each version of a tool, what prompt and grammar have of it."""
-        if arrival.replay_of:
-            return
-        header = {tool.name for tool in canonical.request.tools}
-        taken = Taken(
-            admission.model,
-            canonical.callable_tools,
-            canonical.request.tool_choice,
-            # Deferred tools don't go through the template: they are shown whole where they load.
-            lambda tool: admission.hidden(tool) if tool.name in header else (),
-            admission.dialect if admission.constrained else None,
-        )
-        untold = self._watch.untold(taken, _conversation(arrival.client))
-        if not untold:
-            return
-        now = self._ledger.wall()
-
-        async def tell() -> None:
-            for event in await asyncio.to_thread(transformed, untold, taken, arrival.id, now):
-                self._ledger.publish(event)
-
-        self._ledger.spawn(tell())
-
-    def _remember(self, arrival: Arrival, canonical: Canonical) -> None:
-        self._ledger.recent.put(
-            RequestDetail(
-                arrival.id, arrival.client.headers, arrival.body, canonical=canonical.applied
-            )
-        )
-
-    def _route(self, request: MessagesRequest) -> tuple[Backend, str]:
-        return self._backend, f"every model name is served by {self._backend.name}"
-
-    async def _with_echoes(
-        self, arrival: Arrival, canonical: Canonical, role: Role
+    async def _job(
+        self, arrival: Arrival, canonical: Canonical, role: Role, backend: Backend, model: str
     ) -> BackendRequest:
-        session, request = arrival.client.session_id, canonical.request
+        """The request as a backend gets it, with what that backend wrote earlier put back."""
         job = BackendRequest(
             arrival.id,
-            request,
+            canonical.request,
             role,
             # A replay is none of its session's turns, for whoever compares or keeps those.
-            "" if arrival.replay_of else _conversation(arrival.client),
+            "" if arrival.replay_of else arrival.conversation,
             callable_tools=canonical.callable_tools,
+            model=model,
         )
         if not self._options.exchange.echo:
             return job
+        session, request = arrival.client.session_id, canonical.request
         recalled = await self._echo.recall(
-            self._backend.fingerprint, session, request.messages, cwd=working_directory(request)
+            backend.fingerprint, session, request.messages, cwd=working_directory(request)
         )
         if recalled.newest == "changed":
             index = recalled.changed[-1]
@@ -250,38 +269,6 @@ class Pipeline:
                 "echo", f"messages.{index} differs from what was generated", arrival.id
             )
         return replace(job, echoes=recalled.echoes, echo_fate=recalled.newest)
-
-    def _announce(self, exchange: Exchange, canonical: Canonical, job: BackendRequest) -> None:
-        admission = exchange.admission
-        detail = self._ledger.recent.get(exchange.id)
-        if detail is not None:
-            written = admission.dialect.name if admission.dialect is not None else ""
-            self._ledger.recent.put(
-                replace(
-                    detail,
-                    prompt=admission.rendered_prompt,
-                    dialect=written,
-                    thinking=admission.thinking,
-                )
-            )
-        for note in admission.notes:
-            self._ledger.event("input", note, exchange.id)
-        self._ledger.publish(
-            RequestAdmitted(
-                exchange.id,
-                admission.backend,
-                admission.model,
-                exchange.route_reason,
-                admission.usage.prompt_tokens,
-                admission.usage.cache_read_tokens,
-                admission.tier,
-                admission.miss.cause.value,
-                canonical.applied,
-                job.echo_fate or "",
-                admission.miss,
-                admission.from_disk,
-            )
-        )
 
     # ------------------------------------------------------------------------------ the ending
 
@@ -299,10 +286,6 @@ class Pipeline:
             return False
         await exchange.interrupt(EngineFailed("the request was cancelled from the console"))
         return True
-
-
-def _conversation(client: ClientInfo) -> str:
-    return f"{client.session_id}/{client.agent_id}" if client.agent_id else client.session_id
 
 
 def _reopening(backend: Backend, job: BackendRequest) -> Callable[[Resume], Awaitable[Generation]]:

@@ -9,17 +9,20 @@ from typing import TypedDict, Unpack
 from anyclaude.backend import Admission, Finish
 from anyclaude.errors import AnyclaudeError, ApiError
 from anyclaude.records import ErrorCategory, RequestRecord
-from anyclaude.types import Tier
+from anyclaude.types import Tier, Usage
 
 
 class Facts(TypedDict, total=False):
-    """Columns that are known on arrival."""
+    """Columns that are known by themselves."""
 
     session_id: str
     role: str
     model_requested: str
     streaming: bool
     tool_count: int
+    retries: int
+    key_name: str
+    model: str
 
 
 class Recorder:
@@ -62,7 +65,7 @@ class Recorder:
             cache_read_tokens=usage.cache_read_tokens,
             cache_creation_tokens=usage.cache_creation_tokens,
             tokens_reused=usage.cache_read_tokens,
-            cache_level="L1" if usage.cache_read_tokens else "MISS",
+            cache_level=_level(admission.tier, usage),
             cache_tier=admission.tier,
             prefix_break_at=miss.at,
             prefix_break_cause=miss.cause.value,
@@ -96,7 +99,7 @@ class Recorder:
                 cache_read_tokens=usage.cache_read_tokens,
                 cache_creation_tokens=usage.cache_creation_tokens,
                 tokens_reused=usage.cache_read_tokens,
-                cache_level="L1" if usage.cache_read_tokens else "MISS",
+                cache_level=_level(tier, usage),
                 cache_tier=tier or Tier.KV.value if usage.cache_read_tokens else None,
                 kv_bytes=finish.kv_bytes,
                 time_saved_ms=finish.time_saved_ms,
@@ -143,3 +146,16 @@ class Recorder:
     def _ended(self, record: RequestRecord) -> RequestRecord:
         ttft = self.ttft_ms if self._first is not None else None
         return replace(record, duration_ms=self.elapsed_ms, ttft_ms=ttft)
+
+
+_LEVELS = {
+    Tier.RESPONSE.value: "L2",
+    Tier.SHARED.value: "L2",
+    Tier.SEMANTIC.value: "L2",
+    Tier.RESPONSE_DISK.value: "L3",
+}
+
+
+def _level(tier: str | None, usage: Usage) -> str:
+    """``cache_level``: of whole answers by their tier, of prompts L1 wherever they were."""
+    return _LEVELS.get(tier or "", "L1" if usage.cache_read_tokens else "MISS")

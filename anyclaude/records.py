@@ -157,6 +157,8 @@ class RequestRecord:
     prefix_break_before: str | None = None
     prefix_break_after: str | None = None
     system_id: str = ""
+    key_name: str = ""
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -28,27 +29,36 @@ from anyclaude.events import Bus, EngineState, SystemEvent, ToolFailed
 from anyclaude.exchange import ExchangeOptions
 from anyclaude.ids import new_id
 from anyclaude.keepalive import KeepAliveTimes
+from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
 from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
+from anyclaude.storing import Stores, open_stores
 from anyclaude.tools.desk import ToolOptions
 from anyclaude.traces import FileThread, Folder, StreamLog, Traces
 from anyclaude.types import Sampling
 
 if TYPE_CHECKING:
     from anyclaude.caches.kv.disk import DiskTier
+    from anyclaude.caches.shared.state import SharedState
     from anyclaude.engine.catalog import Catalog
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
+    from anyclaude.gateway import Gateway
+    from anyclaude.keys.billing import Billing
+    from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
     from anyclaude.metrics.meter import Meter
     from anyclaude.server.listen import Listener
     from anyclaude.steering import Steering
+    from anyclaude.steering.backends import Backends
+    from anyclaude.steering.caches import Caches
 
 log = logging.getLogger(__name__)
 
 VITALS_SECONDS = 1.0
+DISCOVERY_SECONDS = 300.0
 SETTLE_SECONDS = 0.7
 SERVE_SECONDS = 0.7
 
@@ -105,20 +115,43 @@ class Runtime:
         settings = self.settings
         ensure_data_dir(settings.data_dir)
         self._refuse_second()
-        listener = Listener.bind(settings.server)
+        listener = Listener.bind(settings.server, keyed=bool(settings.keys))
         self._parts.callback(listener.close)
         self.address = base_url(settings.server.host, listener.port)
         requests = await self._open_log()
         echo = EchoStore(settings.data_dir / "echo.sqlite", report=self.bus.publish)
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
-        ledger = Ledger(requests, self.bus, RecentDetails(), traces=self._traces(), wall=self._wall)
-        pipeline = Pipeline(engine, echo, ledger, self._pipeline_options(), new_id)
-        self._steering = self._start_meters(engine, requests, pipeline, ledger.recent)
-        self._serve(listener, pipeline, engine, self._steering)
+        stores = await self._open_stores()
+        billing = await self._open_accounts(requests, stores)
+        ledger = Ledger(
+            requests,
+            self.bus,
+            RecentDetails(),
+            traces=self._traces(),
+            bills=billing,
+            wall=self._wall,
+        )
+        from anyclaude.metrics.meter import Meter
+        from anyclaude.steering.backends import Backends
+        from anyclaude.steering.caches import Caches
+
+        gateway = self._start_gateway(engine)
+        if stores.state is not None:
+            self._share_breakers(gateway, stores.state)
+        answers = Answers(ledger, stores.answers)
+        pipeline = Pipeline(gateway, echo, ledger, self._pipeline_options(), new_id, answers)
+        meter = Meter()
+        backends = Backends(settings, gateway, engine, meter, self.bus)
+        caches = Caches(engine, stores.answers, answers)
+        self._steering = self._start_meters(
+            engine, requests, pipeline, ledger.recent, meter, backends, caches
+        )
+        self._background(_discover(backends, settings.resilience.health_interval_s))
+        self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
         self._parts.push_async_callback(self._settle, ledger, engine, self._steering)
         self._publish_state(listener)
-        if not settings.switched_off:
+        if settings.engine_reachable:
             engine.load(settings.model.default or _default_model())
 
     def _refuse_second(self) -> None:
@@ -142,6 +175,25 @@ class Runtime:
         self._parts.push_async_callback(requests.close)
         self._background(self._log_events(requests))
         return requests
+
+    async def _open_accounts(self, requests: RequestLog, stores: Stores) -> Billing:
+        """The virtual keys, with what they have used today already: all instances' with Redis, by
+        the log without."""
+        from anyclaude.keys.billing import Billing
+        from anyclaude.keys.counters import DAY_S
+        from anyclaude.keys.limiter import Limiter
+        from anyclaude.keys.shared import SharedCounters
+
+        now = self._wall()
+        if stores.state is not None:
+            counters = SharedCounters(stores.state)
+            billing = Billing.of(self.settings, Limiter.of(self.settings, counters, self._wall))
+        else:
+            used = await requests.used_since(now - now % DAY_S)
+            billing = Billing.resumed(self.settings, used, self._wall)
+        if billing.warning:
+            self.bus.publish(SystemEvent(now, "warning", "server", billing.warning))
+        return billing
 
     async def _start_engine(self) -> Engine:
         await asyncio.get_running_loop().run_in_executor(None, _import_engine)
@@ -168,7 +220,7 @@ class Runtime:
             sampling=Sampling(model.temperature, model.top_p, model.top_k),
             max_output_tokens=model.max_output_tokens,
             constrain=self.settings.tools.constrain,
-            switched_off=self.settings.switched_off,
+            switched_off=self.settings.engine_off,
             memory=MemoryOptions(
                 self.settings.memory,
                 ResetRules(
@@ -182,6 +234,29 @@ class Runtime:
         engine.start()
         self._parts.push_async_callback(engine.stop)
         return engine
+
+    def _start_gateway(self, engine: Engine) -> Gateway:
+        from anyclaude.estimate import estimator_of
+        from anyclaude.routing.health import HealthChecker
+        from anyclaude.upstreams import gateway_of
+
+        gateway = gateway_of(
+            self.settings,
+            engine,
+            self.bus,
+            estimate=estimator_of(self.settings.engine, engine),
+            wall=self._wall,
+        )
+        self._parts.push_async_callback(gateway.close)
+        checker = HealthChecker(
+            gateway.dispatcher.healths,
+            gateway.dispatcher.breakers,
+            gateway.probe,
+            interval_s=self.settings.resilience.health_interval_s,
+            rng=random.Random(),
+        )
+        self._background(checker.run(gateway.elsewhere))
+        return gateway
 
     def _open_disk(self) -> DiskTier | None:
         from anyclaude.caches.kv.disk import DiskLimits, DiskTier
@@ -198,6 +273,24 @@ class Runtime:
         )
         self._parts.push_async_callback(asyncio.to_thread, tier.close)
         return tier
+
+    async def _open_stores(self) -> Stores:
+        loop = asyncio.get_running_loop()
+        return await open_stores(
+            self.settings,
+            self._parts,
+            report=lambda event: _post(loop, self.bus, event),
+            wall=self._wall,
+        )
+
+    def _share_breakers(self, gateway: Gateway, state: SharedState) -> None:
+        from anyclaude.fleet import SharedBreakers, shared_names
+
+        own = gateway.dispatcher.breakers
+        names = shared_names(self.settings)
+        breakers = {names[name]: own[name] for name in gateway.elsewhere if name in own}
+        shared = SharedBreakers(breakers, state, me=secrets.token_hex(8), wall=self._wall)
+        self._background(shared.run())
 
     def _traces(self) -> Traces | None:
         if not self.settings.log.traces:
@@ -234,14 +327,20 @@ class Runtime:
         )
 
     def _start_meters(
-        self, engine: Engine, requests: RequestLog, pipeline: Pipeline, recent: RecentDetails
+        self,
+        engine: Engine,
+        requests: RequestLog,
+        pipeline: Pipeline,
+        recent: RecentDetails,
+        meter: Meter,
+        backends: Backends,
+        caches: Caches,
     ) -> Steering:
         from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
-        from anyclaude.metrics.meter import Meter
         from anyclaude.steering import Parts, Steering
 
-        meter, lag = Meter(), LoopLag()
+        lag = LoopLag()
         lag.start()
         self._parts.callback(lag.stop)
         steering = Steering(
@@ -258,6 +357,8 @@ class Runtime:
                 recent,
                 self._catalog or Catalog(self.settings.data_dir),
                 self._loader is not None,
+                backends,
+                caches,
             ),
             self._wall,
         )
@@ -266,7 +367,13 @@ class Runtime:
         return steering
 
     def _serve(
-        self, listener: Listener, pipeline: Pipeline, engine: Engine, steering: Steering
+        self,
+        listener: Listener,
+        pipeline: Pipeline,
+        engine: Engine,
+        steering: Steering,
+        backends: Backends,
+        keys: Limiter,
     ) -> None:
         from anyclaude.server.app import create_app
 
@@ -276,8 +383,13 @@ class Runtime:
             self.bus,
             self.settings,
             self.admin_token,
-            model_names=lambda: (engine.model.name,) if engine.model else (),
+            model_names=lambda: (
+                *((engine.model.name,) if engine.model else ()),
+                *backends.models,
+            ),
             metrics=steering.prometheus,
+            clock=self._wall,
+            keys=keys,
         )
         serving = asyncio.ensure_future(listener.serve(app, self._stop))
         self._parts.push_async_callback(_finish, serving, SERVE_SECONDS)
@@ -301,6 +413,8 @@ class Runtime:
         """
         if self.settings.switched_off:
             raise Unavailable(self.settings.switched_off)
+        if not self.settings.engine_reachable:
+            return  # Whoever answers is elsewhere.
         subscription = self.bus.subscribe()
         try:
             state = self.bus.engine_state
@@ -380,6 +494,15 @@ def _default_model() -> str:
 def _check_ready(state: EngineState) -> None:
     if state.phase != "ready":
         raise EngineFailed(state.detail or "the engine was stopped")
+
+
+async def _discover(backends: Backends, interval: float) -> None:
+    """Looks for the models of backends elsewhere, now and as often as their health is checked."""
+    while True:
+        await backends.discover()
+        if interval <= 0:
+            return
+        await asyncio.sleep(max(interval, DISCOVERY_SECONDS))
 
 
 async def _finish(task: asyncio.Future[None], patience: float) -> None:

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from anyclaude.bench.grammar import check_message, check_sse
-from anyclaude.config.settings import ServerSettings, Settings, ToolSettings
+from anyclaude.config.settings import CacheSettings, ServerSettings, Settings, ToolSettings
 from anyclaude.engine.load import LoadedModel
 from anyclaude.events import Subscription
 from anyclaude.runtime import Runtime
@@ -116,7 +116,11 @@ Loader = Callable[[str, Callable[[float, str], None]], LoadedModel]
 @asynccontextmanager
 async def staged(tmp_path: Path, loader: Loader, tools: ToolSettings) -> AsyncIterator[Stage]:
     settings = Settings(
-        tmp_path, tmp_path / "log.duckdb", server=ServerSettings(port=0), tools=tools
+        tmp_path,
+        tmp_path / "log.duckdb",
+        server=ServerSettings(port=0),
+        cache=CacheSettings(l2=False),
+        tools=tools,
     )
     runtime = Runtime(settings, loader=loader)
     await runtime.start()

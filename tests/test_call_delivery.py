@@ -70,12 +70,9 @@ def rig_of(
     held: Admission = ADMISSION,
     stream: bool = True,
 ) -> Rig:
-    rig = build(tools=ToolOptions(stream=stream))
     backend = Scripted((), held)
     backend.scripts = list(scripts)
-    rig.backend = backend
-    rig.pipeline._backend = backend
-    return rig
+    return build(tools=ToolOptions(stream=stream), backend=backend)
 
 
 def arguments(events: Sequence[StreamEvent]) -> list[str]:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from anyclaude.bench.grammar import check_sse
-from anyclaude.config.settings import ServerSettings, Settings
+from anyclaude.config.settings import CacheSettings, ServerSettings, Settings
 from anyclaude.config.state import read_state
 from anyclaude.errors import UsageError
 from anyclaude.runtime import Runtime
@@ -41,7 +41,9 @@ def settings_for(tmp_path: Path, embedded: Path) -> Settings:
     data = tmp_path / "data"
     (data / "models").mkdir(parents=True, mode=0o700)
     (data / "models" / embedded.name).symlink_to(embedded)
-    return Settings(data, data / "anyclaude.duckdb", server=ServerSettings(port=0))
+    # The same request is to be computed again, or its reuse of prompts couldn't be seen.
+    cache = CacheSettings(l2=False)
+    return Settings(data, data / "anyclaude.duckdb", server=ServerSettings(port=0), cache=cache)
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission, BackendEvent, BackendRequest, Delta, Finish, Prefill
 from anyclaude.errors import ApiError, EngineFailed, Overloaded
 from anyclaude.events import Bus, RequestAdmitted, RequestFinished, ToolCallSeen
 from anyclaude.exchange import ExchangeOptions, StreamSink
+from anyclaude.gateway import Gateway
 from anyclaude.keepalive import KeepAliveTimes
 from anyclaude.ledger import Ledger, TraceSink
-from anyclaude.pipeline import Arrival, Pipeline, PipelineOptions
+from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
 from anyclaude.records import RequestDetail, RequestRecord, StoredMessage, ToolCallRecord
@@ -108,6 +110,8 @@ class Sink:
         record: RequestRecord,
         calls: Sequence[ToolCallRecord] = (),
         messages: Sequence[StoredMessage] = (),
+        *,
+        hurry: bool = True,
     ) -> None:
         self.rows.append(record)
         self.calls.extend(calls)
@@ -147,8 +151,10 @@ async def build() -> AsyncGenerator[Callable[..., Rig], None]:
         traces: TraceSink | None = None,
         streams: StreamSink | None = None,
         tools: ToolOptions = PLAIN,
+        backend: FakeBackend | None = None,
     ) -> Rig:
-        backend, sink, bus = FakeBackend(events, admission, refuse), Sink(), Bus()
+        backend = backend or FakeBackend(events, admission, refuse)
+        sink, bus = Sink(), Bus()
         echo = EchoStore(None)
         stores.append(echo)
         numbers = iter(range(1000))
@@ -157,7 +163,7 @@ async def build() -> AsyncGenerator[Callable[..., Rig], None]:
         )
         options = ExchangeOptions(True, True, times or KeepAliveTimes(), streams)
         pipeline = Pipeline(
-            backend,
+            Gateway.of(backend),
             echo,
             ledger,
             PipelineOptions(frozenset(), options, tools),

@@ -13,6 +13,10 @@ _LABEL = 13
 
 def health(backend: BackendInfo, engine: EngineState) -> tuple[str, str, Tone]:
     """A mark, a word and a tone; a local engine that loads is neither well nor ill."""
+    if backend.breaker == "open":
+        return "x", "open", "error"
+    if backend.breaker == "half-open":
+        return "◐", "trying", "warn"
     if backend.healthy:
         return "●", "healthy", "ok"
     if backend.type == _LOCAL and engine.phase in ("loading", "unloaded", "stopped"):
@@ -59,7 +63,11 @@ def _room(width: int) -> tuple[int, int, int]:
 
 
 def _model(backend: BackendInfo, engine: EngineState) -> str:
-    return (f.short_model(engine.model) if backend.type == _LOCAL else "") or "-"
+    if backend.type == _LOCAL:
+        return f.short_model(engine.model) or "-"
+    names = [f.short_model(name) for name in backend.models]
+    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    return f"{names[0]}{more}" if names else "-"
 
 
 def title(backend: BackendInfo) -> str:
@@ -76,17 +84,47 @@ def facts(backend: BackendInfo, engine: EngineState, vitals: Vitals | None) -> l
     lines = [
         _field("health", (f"{mark} {word}", tone)),
         _field("kind", "the model in this process" if local else f.one_line(backend.type)),
-        _field("in flight", f"{backend.in_flight}"),
+        _field("in flight", f"{backend.in_flight}{_waiting(backend)}"),
         _field("first token", latency, ("  median" if backend.latency_ms else "", "muted")),
     ]
     if local:
         lines += _engine(engine)
         if vitals is not None:
             lines += _load(vitals)
+    else:
+        lines += _elsewhere(backend)
     if backend.detail and backend.detail != engine.phase:
         how: Tone = tone if tone == "error" else "text"
         lines.append(_field("detail", (f.clean(backend.detail), how)))
     return [*lines, *_remedy(word, local)]
+
+
+def _waiting(backend: BackendInfo) -> str:
+    return f", {backend.waiting} waiting" if backend.waiting else ""
+
+
+def _elsewhere(backend: BackendInfo) -> list[Line]:
+    """Where it is, whether its breaker lets requests through, and what it serves."""
+    lines = [_field("address", f.one_line(backend.address))] if backend.address else []
+    if backend.breaker:
+        lines.append(_field("breaker", *_breaker(backend)))
+    if backend.error_ratio:
+        lines.append(_field("errors", f"{100 * backend.error_ratio:.0f}% of the last minute's"))
+    if backend.models:
+        lines.append(_field("models", ", ".join(f.one_line(name) for name in backend.models)))
+    return lines
+
+
+def _breaker(backend: BackendInfo) -> list[Span]:
+    match backend.breaker:
+        case "open" if backend.open_for_s is None:
+            return [("open", "error"), (" until it is reset", "text")]
+        case "open":
+            return [("open", "error"), (f" for another {f.span(backend.open_for_s or 0)}", "text")]
+        case "half-open":
+            return [("half-open", "warn"), (": the next answers decide", "text")]
+        case state:
+            return [(f.one_line(state), "ok")]
 
 
 def _engine(engine: EngineState) -> list[Line]:
@@ -115,6 +153,8 @@ def _share(vitals: Vitals) -> float:
 
 
 def _remedy(word: str, local: bool) -> list[Line]:
+    if word == "open":
+        return [Line(), line(("   e", "accent"), " closes the breaker now", hang=3)]
     if not local or word in ("healthy", "loading"):
         return []
     keys: list[Span | str] = [("   m", "accent"), " picks a model to load"]

@@ -85,6 +85,7 @@ def demo_settings(settings: Settings, folder: Path, model: str) -> Settings:
         db=folder / "anyclaude.duckdb",
         model=replace(settings.model, default=model),
         server=replace(settings.server, port=0, api_key=""),
+        keys=(),
         tools=replace(settings.tools, constrain=False),
     )
 

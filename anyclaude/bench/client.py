@@ -25,6 +25,8 @@ TIMEOUT = httpx.Timeout(900.0, connect=5.0)
 # would hold up the clock of the others by 20 ms.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 CACHE_HEADER = "x-anyclaude-cache"
+UNCACHED = ("x-anyclaude-cache-control", "no-cache, no-store")
+"""Of every request: what is measured is the answering, not the finding of old answers."""
 
 
 @dataclass(slots=True)

@@ -20,11 +20,17 @@ from typing import Any, cast
 import httpx
 import psutil
 
-from anyclaude.bench.client import NO_CERTIFICATES, Anthropic, Client, OpenAI
+from anyclaude.bench.client import NO_CERTIFICATES, UNCACHED, Anthropic, Client, OpenAI
 from anyclaude.bench.workload import Prompt
+from anyclaude.config.document import write_settings
 from anyclaude.config.files import DATABASE_NAME
-from anyclaude.config.load import write_settings
-from anyclaude.config.settings import BackendSettings, LogSettings, ServerSettings, Settings
+from anyclaude.config.settings import (
+    ENGINE,
+    BackendSettings,
+    LogSettings,
+    ServerSettings,
+    Settings,
+)
 from anyclaude.config.state import read_state
 from anyclaude.errors import AnyclaudeError
 
@@ -133,7 +139,9 @@ class OwnServer:
             model=replace(settings.model, default=""),
             # What comes from disk is to be timed, not what was read ahead.
             cache=replace(settings.cache, warm_up=False),
-            backends=(("mlx", BackendSettings()),),
+            backends=((ENGINE, BackendSettings()),),
+            routes=(),
+            keys=(),
             log=LogSettings(),
         )
         self._child: Child | None = None
@@ -166,7 +174,8 @@ class OwnServer:
         if state is None:
             raise AnyclaudeError(f"{self._folder} names no running server")
         self._token = state.token
-        self._client = Client(self.name, self._address, Anthropic(), {"x-api-key": "local"})
+        headers = {"x-api-key": "local", **dict([UNCACHED])}
+        self._client = Client(self.name, self._address, Anthropic(), headers)
 
     async def stop(self) -> None:
         if self._child is not None:
@@ -239,11 +248,17 @@ class Peer:
             )
         self._child: Child | None = None
         self._client: Client | None = None
+        self._address = ""
 
     @property
     def client(self) -> Client:
         assert self._client is not None
         return self._client
+
+    @property
+    def address(self) -> str:
+        """Where it answers; empty before it was started."""
+        return self._address
 
     async def start(self) -> None:
         """Returns when it answers; it may load its weights only for the first request."""
@@ -251,7 +266,7 @@ class Peer:
         arguments = ["-m", "mlx_lm", "server", f"--model={self._model}", "--host=127.0.0.1"]
         arguments += [f"--port={port}", "--log-level=WARNING"]
         self._child = await Child.start(self.name, arguments, self._log, self._env, talks=False)
-        address = f"http://127.0.0.1:{port}"
+        self._address = address = f"http://127.0.0.1:{port}"
         self._client = Client(self.name, address, OpenAI(), {})
         async with (
             asyncio.timeout(START_S),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import httpx
 
-from anyclaude.bench.client import CACHE_HEADER, fields_of
+from anyclaude.bench.client import CACHE_HEADER, UNCACHED, fields_of
 from anyclaude.bench.grammar import check_error, check_message, check_sse
 from anyclaude.bench.recording import COUNT, Recorded
 from anyclaude.bench.sse import lines_of
@@ -89,7 +89,8 @@ async def replay(
 
 async def _send(http: httpx.AsyncClient, number: int, recorded: Recorded, api_key: str) -> Replayed:
     fate = Replayed(number, recorded.name)
-    headers = [*recorded.headers, ("content-type", "application/json"), ("x-api-key", api_key)]
+    kept = [pair for pair in recorded.headers if pair[0] != UNCACHED[0]]
+    headers = [*kept, ("content-type", "application/json"), ("x-api-key", api_key), UNCACHED]
     started = time.perf_counter()
     try:
         async with http.stream(

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, cast
 import httpx
 from jsonschema import Draft202012Validator
 
-from anyclaude.bench.client import NO_CERTIFICATES, TIMEOUT
+from anyclaude.bench.client import NO_CERTIFICATES, TIMEOUT, UNCACHED
 from anyclaude.bench.grammar import check_sse
 from anyclaude.bench.process import OwnServer
 from anyclaude.bench.run import Progress, about_machine, put_model
@@ -206,7 +206,7 @@ async def ask_all(
             raise AnyclaudeError(f"anyclaude broke off at {address}: {what}") from error
 
 
-_KEY = {"x-api-key": "local"}
+_KEY = dict([("x-api-key", "local"), UNCACHED])
 
 
 async def _ask(

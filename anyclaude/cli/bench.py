@@ -1,4 +1,4 @@
-"""``anyclaude bench``: the project's own benchmark; ``bench tools`` is a command of its own."""
+"""``anyclaude bench``: the project's own benchmark; ``tools`` and ``routing`` are of their own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from anyclaude.cli.bench_routing import routing
 from anyclaude.cli.bench_tools import tools, until_told
 from anyclaude.cli.options import settings_from
 from anyclaude.cli.output import table
@@ -129,6 +130,7 @@ def bench(
 
 
 bench.add_command(tools)
+bench.add_command(routing)
 
 
 def _nothing_before(context: click.Context, command: str) -> None:

@@ -84,6 +84,7 @@ class AdminClient:
 
     def _open(self, address: str, token: str, transport: httpx.AsyncBaseTransport | None) -> None:
         self.address = address.rstrip("/")
+        self.token = token
         self._http = httpx.AsyncClient(
             base_url=self.address,
             headers={b"Authorization": f"Bearer {token}".encode()},  # Keys needn't be ASCII.
@@ -137,6 +138,9 @@ class AdminClient:
 
     async def backends(self) -> tuple[BackendInfo, ...]:
         return _list(BackendInfo, await self._ask("GET", "/anyclaude/backends"))
+
+    async def reset_backend(self, name: str) -> None:
+        await self._ask("POST", f"/anyclaude/backends/{quote(name, safe='')}/reset")
 
     async def requests(
         self, limit: int = 200, before: float | None = None

@@ -28,23 +28,21 @@ def config() -> None:
 )
 @with_settings
 def show(settings: Settings, form: str) -> None:
-    """Print every effective value and where it came from; keys are masked."""
-    from anyclaude.config.load import masked, to_document, values_of
+    """Print every effective value and where it came from; secrets are masked."""
+    from anyclaude.config.document import masked_document, rows_of
 
-    hidden = masked(settings)
     if form == "table":
-        origins = dict(settings.sources)
         rows = [
-            (name, "" if value is None else json.dumps(value), origins[name])
-            for name, value in values_of(hidden)
+            (name, "" if value is None else json.dumps(value), origin)
+            for name, value, origin in rows_of(settings)
         ]
         click.echo(table(("key", "value", "from"), rows, widest=200))
     elif form == "json":
-        click.echo(json.dumps(to_document(hidden), indent=1))
+        click.echo(json.dumps(masked_document(settings), indent=1))
     else:
         import tomli_w
 
-        click.echo(tomli_w.dumps(to_document(hidden)), nl=False)
+        click.echo(tomli_w.dumps(masked_document(settings)), nl=False)
 
 
 @config.command()
@@ -55,8 +53,8 @@ def init(path: Path | None, force: bool) -> None:
 
     Without PATH it is the user's own file, which every folder's anyclaude.toml is laid over.
     """
+    from anyclaude.config.document import write_settings
     from anyclaude.config.files import default_data_dir, user_config_path
-    from anyclaude.config.load import write_settings
 
     target = path or user_config_path()
     if target.exists() and not force:
@@ -77,6 +75,6 @@ def check(path: Path | None) -> None:
         load_settings(env=os.environ, cwd=Path.cwd())
         click.echo("the configuration is fine")
         return
-    if wrong := check_file(path):
+    if wrong := check_file(path, os.environ):
         raise ConfigError("\n".join(wrong))
     click.echo(f"{path} is fine")

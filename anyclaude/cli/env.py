@@ -6,7 +6,8 @@ import asyncio
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,15 +18,23 @@ from anyclaude.config.settings import Settings
 from anyclaude.config.state import base_url
 from anyclaude.errors import UsageError
 
+if TYPE_CHECKING:
+    from anyclaude.cli.client import AdminClient
+    from anyclaude.events import EngineState
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the client is pointed at; ``context_limit`` 0 when it isn't known."""
+    """What the client is pointed at; ``context_limit`` 0 when it isn't known.
+
+    ``token`` opens its door; empty when no key is known, or none is needed.
+    """
 
     address: str
     model: str
     context_limit: int
     running: bool
+    token: str = field(default="", repr=False)
 
 
 @click.command()
@@ -47,6 +56,11 @@ def env(settings: Settings, form: str) -> None:
             f"anyclaude: no server runs; these lines are for {target.address} as configured",
             err=True,
         )
+        if settings.keys and not target.token:
+            click.echo(
+                "anyclaude: it will ask for a virtual key; set ANTHROPIC_AUTH_TOKEN to one",
+                err=True,
+            )
     click.echo(render(pairs, form))
 
 
@@ -54,11 +68,19 @@ def pairs_for(settings: Settings, target: Target) -> tuple[tuple[str, str], ...]
     """The client's environment for ``target``, a server of these settings."""
     return client_env(
         target.address,
-        settings.server.api_key,
+        target.token,
         target.model,
         target.context_limit,
         settings.model.max_output_tokens,
     )
+
+
+def token_for(settings: Settings, admin_token: str) -> str:
+    """What opens the server of these settings to its own user; empty when it is open to all.
+
+    Of a virtual key only the digest is known here, but the token of the state file is as good.
+    """
+    return settings.server.api_key or (admin_token if settings.keys else "")
 
 
 async def find_target(settings: Settings) -> Target:
@@ -67,14 +89,21 @@ async def find_target(settings: Settings) -> Target:
     if client is not None:
         async with client:
             engine = (await client.stats()).engine
-        return Target(client.address, engine.model, engine.context_limit, running=True)
+        return running_at(client, engine, settings)
     if settings.server.port == 0:
         raise UsageError(
             "no server runs and server.port is 0, so there is no address to print; start one"
             " with 'anyclaude serve'"
         )
     model, limit = configured_model(settings)
-    return Target(base_url(settings.server.host, settings.server.port), model, limit, False)
+    address = base_url(settings.server.host, settings.server.port)
+    return Target(address, model, limit, False, token_for(settings, ""))
+
+
+def running_at(client: AdminClient, engine: EngineState, settings: Settings) -> Target:
+    """The server that ``client`` speaks with, and that runs with these settings."""
+    token = token_for(settings, client.token)
+    return Target(client.address, engine.model, engine.context_limit, True, token)
 
 
 def configured_model(settings: Settings) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from anyclaude.cli.config import config
 from anyclaude.cli.doctor import doctor
 from anyclaude.cli.env import env
 from anyclaude.cli.errors import Program
+from anyclaude.cli.keys import keys
 from anyclaude.cli.logs import logs
 from anyclaude.cli.models import models
 from anyclaude.cli.replay import replay
@@ -29,7 +30,7 @@ def main() -> None:
     """
 
 
-for command in (serve, run, env, models, sql, logs, cache, config, replay, bench, doctor):
+for command in (serve, run, env, models, sql, logs, cache, keys, config, replay, bench, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import click
 from anyclaude.cli.options import with_settings
 from anyclaude.cli.output import cell
 from anyclaude.cli.run import OwnServer, forwarded, running_target, same_model
+from anyclaude.config.client_env import OPEN_TOKEN
 from anyclaude.config.settings import Settings
 from anyclaude.errors import AnyclaudeError, UsageError
 
@@ -43,7 +44,7 @@ def replay(settings: Settings, file: Path, url: str | None, as_json: bool) -> No
     if url is not None:
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"--url {url}: expected an address such as http://127.0.0.1:8082")
-        replayed = asyncio.run(_send(recording, url, settings, as_json))
+        replayed = asyncio.run(_send(recording, url, settings.server.api_key, as_json))
     else:
         replayed = _to_ours(recording, settings, as_json)
     if any(one.problems for one in replayed):
@@ -54,7 +55,7 @@ def _to_ours(recording: list[Recorded], settings: Settings, as_json: bool) -> li
     target = asyncio.run(running_target(settings))
     if target is not None:
         same_model(settings, target)
-        return asyncio.run(_send(recording, target.address, settings, as_json))
+        return asyncio.run(_send(recording, target.address, target.token, as_json))
     if settings.switched_off:
         raise UsageError(settings.switched_off)
     with OwnServer(forwarded()) as server:
@@ -62,18 +63,16 @@ def _to_ours(recording: list[Recorded], settings: Settings, as_json: bool) -> li
         target = asyncio.run(running_target(settings))
         if target is None:
             raise AnyclaudeError(f"the server for {settings.data_dir} ended at once")
-        return asyncio.run(_send(recording, target.address, settings, as_json))
+        return asyncio.run(_send(recording, target.address, target.token, as_json))
 
 
-async def _send(
-    recording: list[Recorded], address: str, settings: Settings, quiet: bool
-) -> list[Replayed]:
+async def _send(recording: list[Recorded], address: str, token: str, quiet: bool) -> list[Replayed]:
     from anyclaude.bench import replay as sending
 
     done: list[Replayed] = []
     if not quiet:
         click.echo(_LINE.format(*_COLUMNS, "answer"))
-    async for one in sending.replay(recording, address, settings.server.api_key or "local"):
+    async for one in sending.replay(recording, address, token or OPEN_TOKEN):
         done.append(one)
         if not quiet:
             click.echo(_line(one))

@@ -15,7 +15,7 @@ import click
 
 from anyclaude.cli.claude import find_claude, run_claude
 from anyclaude.cli.connect import connect
-from anyclaude.cli.env import Target, pairs_for
+from anyclaude.cli.env import Target, pairs_for, running_at
 from anyclaude.cli.options import with_settings
 from anyclaude.cli.progress import Reporter
 from anyclaude.config.client_env import CLIENT_PROMPT_TOKENS, SMALL_WINDOW, child_env
@@ -68,7 +68,7 @@ async def running_target(settings: Settings) -> Target | None:
                 ready = await client.ready()
                 engine = (await client.stats()).engine
                 if ready:
-                    return Target(client.address, engine.model, engine.context_limit, True)
+                    return running_at(client, engine, settings)
                 if engine.phase != "loading":
                     detail = f": {engine.detail}" if engine.detail else ""
                     raise Unavailable(

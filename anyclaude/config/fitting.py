@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 Rule: TypeAlias = Mapping[str, Any]
 
-_REMARKS = frozenset(("$schema", "title", "description", "default"))
+_REMARKS = frozenset(("$schema", "title", "description", "default", "x-types", "x-words"))
 
 
 def fits(value: object, rule: Rule) -> bool:
@@ -77,6 +77,14 @@ def _unique(value: object, wanted: bool, rule: Rule) -> bool:
     return not wanted or len(set(value)) == len(value)
 
 
+def _required(value: object, names: Sequence[str], rule: Rule) -> bool:
+    return isinstance(value, dict) and all(name in value for name in names)
+
+
+def _count(value: object, least: int, rule: Rule) -> bool:
+    return isinstance(value, list) and len(value) >= least
+
+
 def _enum(value: object, allowed: Sequence[object], rule: Rule) -> bool:
     return any(type(value) is type(one) and value == one for one in allowed)
 
@@ -98,7 +106,9 @@ _CHECKS: Mapping[str, Callable[[object, Any, Rule], bool]] = {
     "properties": _properties,
     "additionalProperties": _others,
     "propertyNames": _names,
+    "required": _required,
     "items": _items,
+    "minItems": _count,
     "uniqueItems": _unique,
     "enum": _enum,
     "pattern": _pattern,

@@ -7,7 +7,7 @@ refuses what a key can't hold.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -25,6 +25,8 @@ FLAGS: Mapping[str, str] = {
 }
 CONFIG_VARIABLE = "ANYCLAUDE_CONFIG"
 CLAUDE_VARIABLE = "ANYCLAUDE_CLAUDE"
+PATHS = ("data_dir", "db")
+"""Keys at the top that are paths; the only other one is a backend's ``script``."""
 
 Scalar: TypeAlias = str | int | float | bool
 _WORDS: Mapping[str, bool] = {
@@ -73,24 +75,34 @@ def file_layer(path: Path) -> Layer:
     return Layer(document, lambda key: str(path), path.parent, tuple(wrong))
 
 
-def env_layer(env: Mapping[str, str], cwd: Path) -> Layer:
-    """``ANYCLAUDE_<SECTION>_<KEY>`` variables; one that looks like a misspelt key is an error."""
+def env_layer(env: Mapping[str, str], cwd: Path, names: Collection[str] = ()) -> Layer:
+    """``ANYCLAUDE_<SECTION>_<KEY>`` variables; one that looks like a misspelt key is an error.
+
+    ``names`` are the user's own in files: a variable can only mean ``lm-studio`` by LM_STUDIO.
+    """
     document: dict[str, object] = {}
     variables: dict[str, str] = {}
     wrong: list[str] = []
     for variable in sorted(env):
         if not variable.startswith("ANYCLAUDE_") or variable in (CONFIG_VARIABLE, CLAUDE_VARIABLE):
             continue
-        key = _key_of(variable)
+        key = _key_of(variable, names)
         if key is not None:
             variables[key] = variable
             _put(document, key, _parse(key, env[variable]))
         elif (near := _near_variable(variable)) is not None:
             wrong.append(f"env {variable} is unknown; the nearest known variable is {near}")
-    return Layer(document, lambda key: f"env {variables.get(key, key)}", cwd, tuple(wrong))
+
+    def origin(key: str) -> str:
+        """The variable itself, that of the list it is in, or one of the table's."""
+        listed = variables.get(key.partition(".")[0])
+        inside = (name for at, name in variables.items() if at.startswith(f"{key}."))
+        return f"env {variables.get(key) or listed or next(inside, key)}"
+
+    return Layer(document, origin, cwd, tuple(wrong))
 
 
-def flag_layer(overrides: Mapping[str, Scalar], cwd: Path) -> Layer:
+def flag_layer(overrides: Mapping[str, object], cwd: Path) -> Layer:
     """Command-line flags by dotted key."""
     document: dict[str, object] = {}
     for name, value in overrides.items():
@@ -99,18 +111,30 @@ def flag_layer(overrides: Mapping[str, Scalar], cwd: Path) -> Layer:
 
 
 def variable_of(key: str) -> str:
-    """The environment variable of a dotted key."""
-    return f"ANYCLAUDE_{key.replace('.', '_').upper()}"
+    """The environment variable of a dotted key; that of a list of tables holds all of it."""
+    entry = schema.find(key)
+    if entry is not None and entry in schema.entry_keys():
+        key = key.partition(".")[0]
+    return f"ANYCLAUDE_{key.replace('.', '_').replace('-', '_').upper()}"
 
 
-def _key_of(variable: str) -> str | None:
+def absolute(layer: Layer, name: str, value: object) -> object:
+    """A value as it counts everywhere: paths no longer from where they were written."""
+    is_script = name.startswith("backends.") and name.endswith(".script")
+    if value and (name in PATHS or is_script):
+        return str(layer.base / Path(str(value)).expanduser())
+    return value
+
+
+def _key_of(variable: str, names: Collection[str]) -> str | None:
     for key in schema.all_keys():
         head, star, tail = variable_of(key.name).partition(schema.ANY_NAME)
         if not star and variable == head:
             return key.name
         own = variable.removeprefix(head).removesuffix(tail)
         if star and own and variable == f"{head}{own}{tail}":
-            return key.name.replace(schema.ANY_NAME, own.lower())
+            alike = (name for name in names if name.replace("-", "_") == own.lower())
+            return key.name.replace(schema.ANY_NAME, next(alike, own.lower()))
     return None
 
 
@@ -118,6 +142,8 @@ def _near_variable(variable: str) -> str | None:
     """The known variable an unknown one seems to mean; ``None`` for what isn't ours at all."""
     rest = variable.removeprefix("ANYCLAUDE_").lower()
     section = rest.partition("_")[0]
+    if (whole := schema.find(section)) is not None and whole.kind == "tables":
+        return variable_of(section)
     sections = {key.name.partition(".")[0] for key in schema.all_keys() if "." in key.name}
     near = schema.nearest(rest.replace("_", ".", 1) if section in sections else rest)
     if near is not None and near not in sections:
@@ -139,7 +165,7 @@ def _parse(name: str, text: str) -> object:
                 return float(text)
             case "array":
                 return [part.strip() for part in text.split(",") if part.strip()]
-            case "object":
+            case "object" | "tables":
                 return tomllib.loads(f"value = {text}")["value"]
             case _:
                 return text

@@ -2,12 +2,15 @@
 
 A document here is the nested mapping that :mod:`tomllib` gives. Its *leaves* are the values of
 single keys under their dotted names; a table whose entries the user names himself and whose
-values are plain (``ui.keymap``) is one leaf.
+values are plain (``ui.keymap``) is one leaf, and so is a list of tables (``routes``). The tables
+of such a list are counted from 1, as a person counts them: ``routes.2.match``.
+
+Two words of the schema are our own: ``x-types`` names the types of backend that a key means
+something for, and ``x-words`` says what a pattern asks for.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import math
@@ -17,6 +20,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from anyclaude.config.fitting import fits
+from anyclaude.config.masking import show
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -24,9 +28,6 @@ if TYPE_CHECKING:
 Document: TypeAlias = Mapping[str, object]
 ANY_NAME = "*"
 """Stands in a dotted name for what the user may call as he likes: ``backends.*.type``."""
-
-MASK = "********"
-SECRETS = frozenset({"admin_key", "api_key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,17 @@ class Key:
 
     @property
     def kind(self) -> str:
-        """``string``, ``integer``, ``number``, ``boolean``, ``array`` or ``object``."""
-        return str(self.rule.get("type", "string"))
+        """``string``, ``integer``, ``number``, ``boolean``, ``array``, ``object`` or ``tables``."""
+        return "tables" if _entry(self.rule) else str(self.rule.get("type", "string"))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of backend that it means something for; empty: all of them."""
+        return tuple(cast("Iterable[str]", self.rule.get("x-types", ())))
+
+    def fits_type(self, type: str) -> bool:
+        """Whether it means something for a backend of that type."""
+        return not self.types or type in self.types
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +73,32 @@ def schema() -> Document:
 
 @functools.cache
 def all_keys() -> tuple[Key, ...]:
-    """Every key there is, in the order of the schema."""
+    """Every key there is, in the order of the schema; a list of tables is one."""
     return tuple(_walk("", schema()))
 
 
+@functools.cache
+def entry_keys() -> tuple[Key, ...]:
+    """The keys of the tables in lists: ``routes.*.match``."""
+    return tuple(
+        inner
+        for key in all_keys()
+        if (entry := _entry(key.rule))
+        for inner in _walk(f"{key.name}.{ANY_NAME}", entry)
+    )
+
+
+@functools.cache
+def _by_name() -> Mapping[str, Key]:
+    return {key.name: key for key in (*all_keys(), *entry_keys())}
+
+
 def find(name: str) -> Key | None:
-    """The key of a dotted name, ``backends.mlx.type`` included."""
-    parts = name.split(".")
-    for key in all_keys():
-        pattern = key.name.split(".")
-        if len(pattern) == len(parts) and all(
-            want in (ANY_NAME, part) for want, part in zip(pattern, parts, strict=True)
-        ):
-            return key
-    return None
+    """The key of a dotted name, ``backends.mlx.type`` and ``routes.2.match`` included."""
+    if (key := _by_name().get(name)) is not None:
+        return key
+    section, _, rest = name.partition(".")
+    return _by_name().get(f"{section}.{ANY_NAME}.{rest.partition('.')[2]}")
 
 
 def leaves(document: Document, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -87,6 +109,14 @@ def leaves(document: Document, prefix: str = "") -> Iterator[tuple[str, object]]
             yield from leaves(value, dotted)
         else:
             yield dotted, value
+
+
+def named(document: Document, section: str) -> tuple[str, ...]:
+    """What the user called the tables of ``[section.NAME]``, as far as they are tables."""
+    tables = document.get(section)
+    if not isinstance(tables, Mapping):
+        return ()
+    return tuple(name for name, table in tables.items() if isinstance(table, Mapping))
 
 
 def problems(document: Document) -> list[Problem]:
@@ -104,17 +134,21 @@ def problems(document: Document) -> list[Problem]:
     return sorted(found.values(), key=lambda problem: problem.key)
 
 
+def sound_part(document: Document, found: Iterable[Problem]) -> Document:
+    """What is left of a document without the keys that have problems.
+
+    An entry of a list of tables stays where it is, be it empty.
+    """
+    wrong: dict[str, set[str]] = {}
+    for problem in found:
+        parent, _, leaf = problem.key.rpartition(".")
+        wrong.setdefault(parent, set()).add(leaf)
+    return cast(Document, _without("", document, wrong)) if wrong else document
+
+
 def mismatch(name: str, value: object, rule: Document) -> Problem:
     """The problem of a value that isn't what its key may hold."""
     return Problem(name, f"{name} is {show(name, value)}; expected {expectation(rule)}")
-
-
-def show(name: str, value: object) -> str:
-    """A value as it may be printed: secrets masked, long ones cut."""
-    if name.rpartition(".")[2] in SECRETS and value:
-        return MASK
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def expectation(rule: Document) -> str:
@@ -129,17 +163,24 @@ def expectation(rule: Document) -> str:
         case "number":
             return f"a number{_range(rule)}"
         case "array":
-            return "a list of different strings, none of them empty"
+            return _list(rule)
         case "object" if "properties" in rule:
             return "a table"
+        case "object" if "properties" in cast(Document, rule["additionalProperties"]):
+            return "a table of tables, each under a name of your own"
         case "object":
             return "a table of strings"
+        case _ if "x-words" in rule:
+            return str(rule["x-words"])
         case _:
             return "a string that is not empty" if "minLength" in rule else "a string"
 
 
 def nearest(name: str) -> str | None:
     """The known key or section most like an unknown one."""
+    # It takes a while to import, and is needed for mistakes alone.
+    import difflib
+
     names = _known(name)
     leaf = name.rpartition(".")[2]
     same_leaf = [n for n in names if n.rpartition(".")[2] == leaf]
@@ -169,7 +210,7 @@ def _known(name: str) -> list[str]:
     section, _, rest = name.partition(".")
     own = rest.partition(".")[0]
     names: dict[str, None] = {}
-    for key in all_keys():
+    for key in (*all_keys(), *entry_keys()):
         free = key.name.replace(ANY_NAME, own) if own and key.section.startswith(section) else None
         names[free or key.name] = None
         names[key.name.partition(".")[0]] = None
@@ -188,32 +229,74 @@ def _walk(prefix: str, rule: Document) -> Iterator[Key]:
             yield Key(dotted, child)
 
 
+def _entry(rule: Document) -> Document | None:
+    """What describes the tables of a list of them; ``None`` when it is something else."""
+    items = rule.get("items")
+    return items if isinstance(items, Mapping) and "properties" in items else None
+
+
+def _without(name: str, value: object, wrong: Mapping[str, set[str]]) -> object:
+    if isinstance(value, Mapping):
+        return {
+            key: _without(f"{name}.{key}" if name else key, inner, wrong)
+            for key, inner in value.items()
+            if key not in wrong.get(name, ())
+        }
+    if isinstance(value, list):
+        return [_without(f"{name}.{at}", inner, wrong) for at, inner in enumerate(value, 1)]
+    return value
+
+
 def _explain(error: ValidationError) -> Iterator[Problem]:
-    path = [str(p) for p in error.absolute_path]
+    path = [str(p + 1) if isinstance(p, int) else p for p in error.absolute_path]
     name = ".".join(path)
     if error.validator == "additionalProperties":
         known = cast("Mapping[str, Document]", error.schema)["properties"]
         for extra in cast(Mapping[str, object], error.instance):
             if extra not in known:
                 yield unknown(f"{name}.{extra}" if name else extra)
-    elif error.validator == "pattern":
+    elif error.validator == "required":
+        for missing in cast(Iterable[str], error.validator_value):
+            key = find(f"{name}.{missing}")
+            if key is not None and missing not in cast(Mapping[str, object], error.instance):
+                text = f"{name}.{missing} is missing; expected {expectation(key.rule)}"
+                yield Problem(f"{name}.{missing}", text)
+    elif "propertyNames" in error.absolute_schema_path:
         yield Problem(
             f"{name}.{error.instance}",
             f"{name}.{error.instance} is not a usable name; expected small letters, digits,"
             " - and _",
         )
     else:
-        key = find(name)
-        while key is None and path[:-1]:
-            path.pop()
-            key = find(".".join(path))
-        shown = ".".join(path) if key else name
-        rule = key.rule if key else cast(Document, error.schema)
-        value = error.instance
-        if shown != name:
-            part = name.removeprefix(f"{shown}.")
-            value = [value] if key is not None and key.kind == "array" else {part: value}
-        yield mismatch(shown, value, rule)
+        yield _misfit(path, error)
+
+
+def _misfit(path: list[str], error: ValidationError) -> Problem:
+    """The problem of the key that a value belongs to, which may be a part of the key's own."""
+    name = ".".join(path)
+    key = find(name)
+    while key is None and path[:-1]:
+        path.pop()
+        key = find(".".join(path))
+    shown = ".".join(path) if key else name
+    rule = key.rule if key else cast(Document, error.schema)
+    value = error.instance
+    if shown != name:
+        part = name.removeprefix(f"{shown}.")
+        is_list = key is not None and key.kind in ("array", "tables")
+        value = [value] if is_list else {part: value}
+    return mismatch(shown, value, rule)
+
+
+def _list(rule: Document) -> str:
+    items = cast(Document, rule["items"])
+    if _entry(rule):
+        return "a list of tables, each with its own heading in double brackets"
+    if "enum" in items:
+        words = ", ".join(json.dumps(v) for v in cast(Iterable[object], items["enum"]))
+        return f"a list of different words out of {words}"
+    count = "one or more" if rule.get("minItems") else "different"
+    return f"a list of {count} strings, none of them empty"
 
 
 def _range(rule: Document) -> str:

@@ -6,14 +6,25 @@ this file says what each key may hold and is what validates a file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
-_SWITCHED_OFF = (
-    "backends.mlx.enabled is false in the configuration, so no model answers here; set it to true"
-    " and start anyclaude again"
-)
+ENGINE = "mlx"
+"""The engine's backend, where the configuration gives it no other name."""
+
+BackendType: TypeAlias = Literal["mlx", "anthropic", "openai", "scripted"]
+Profile: TypeAlias = Literal[
+    "auto", "lmstudio", "mlx-lm", "vllm-mlx", "vllm", "ollama", "openrouter", "generic"
+]
+Strategy: TypeAlias = Literal[
+    "shuffle", "round-robin", "priority", "least-busy", "usage", "latency", "cost", "cache-aware"
+]
+CacheMark: TypeAlias = Literal["system", "last_user"]
+SLOT = "slot:"
+SLOTS = ("opus", "sonnet", "haiku", "subagent")
+"""What may follow :data:`SLOT` in a route's ``match``: the places a client has for a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,8 @@ class ServerSettings:
     api_key: str = ""
     admin_key: str = ""
     max_body_mb: int = 64
+    gzip: bool = True
+    gzip_streams: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,8 @@ class CacheSettings:
     memory; 0 never.
 
     On disk a GB has 10**9 bytes: ``disk_gb`` 0 means the smaller of 20 and a tenth of what is
-    free, ``disk_writes_gb_per_day`` 0 no limit.
+    free, ``disk_writes_gb_per_day`` 0 no limit. ``l1`` and ``l3`` are the KV cache in memory and
+    on disk, ``l2`` and ``response_disk`` whole answers; an MB has 2**20 bytes.
     """
 
     l1: bool = True
@@ -69,6 +83,19 @@ class CacheSettings:
     echo: bool = True
     reset_after_requests: int = 0
     reset_over_tokens: int = 0
+    l2: bool = True
+    response_mb: int = 128
+    response_ttl_s: float = 3600.0
+    response_disk: bool = False
+    persistent_days: int = 30
+    persistent_mb: int = 512
+    semantic: bool = False
+    semantic_threshold: float = 0.97
+    embeddings: str = "wordllama"
+    vectors: str = "local"
+    redis_url: str = field(default="", repr=False)
+    redis_private: bool = False
+    cache_marks: tuple[CacheMark, ...] = ("system", "last_user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +108,116 @@ class MemorySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request may go: a backend, and its name of the model; empty: the asked-for one."""
+
+    backend: str
+    model: str
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """``NAME`` or ``NAME/model``; the model's name may have slashes itself."""
+        backend, _, model = text.partition("/")
+        return cls(backend, model)
+
+
+@dataclass(frozen=True, slots=True)
 class BackendSettings:
-    type: Literal["mlx"] = "mlx"
+    """Which keys mean something for which type is in ``schema.json``.
+
+    Times are in seconds, prices in dollars per million tokens. ``max_concurrency`` and
+    ``context_limit`` 0: none known. Of a key that comes from the environment (``api_key_env``),
+    ``api_key`` is its value.
+    """
+
+    type: BackendType = "mlx"
     enabled: bool = True
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    api_key_env: str = ""
+    profile: Profile = "auto"
+    script: str = ""
+    weight: float = 1.0
+    priority: int = 0
+    max_concurrency: int = 0
+    max_waiting: int = 64
+    price_in: float = 0.0
+    price_out: float = 0.0
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    connect_timeout: float = 5.0
+    headers_timeout: float = 300.0
+    idle_timeout: float = 120.0
+    context_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """``match`` is an fnmatch pattern over the asked-for name, or :data:`SLOT` and a slot.
+
+    ``targets`` and the fallbacks are texts for :meth:`Target.parse`. Every condition given must
+    hold: one of the ``roles``, one of the ``tools``, every header; ``max_tokens`` 0 is no limit.
+    """
+
+    match: str
+    targets: tuple[str, ...]
+    strategy: Strategy = "shuffle"
+    affinity: bool = True
+    fallback: tuple[str, ...] = ()
+    fallback_context: tuple[str, ...] = ()
+    fallback_overloaded: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    min_tokens: int = 0
+    max_tokens: int = 0
+    tools: tuple[str, ...] = ()
+
+    @property
+    def reaches(self) -> Iterator[Target]:
+        """Every target, those of the fallbacks included."""
+        for text in (
+            *self.targets,
+            *self.fallback,
+            *self.fallback_context,
+            *self.fallback_overloaded,
+        ):
+            yield Target.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class ResilienceSettings:
+    """Times in seconds. 0 is never for ``slow_ttft_s``, ``health_interval_s``, and what trips a
+    breaker: failures in a row or their ratio."""
+
+    retries: int = 2
+    budget_s: float = 20.0
+    backoff_s: float = 0.5
+    backoff_max_s: float = 8.0
+    breaker_failures: int = 5
+    breaker_window_s: float = 60.0
+    breaker_ratio: float = 0.5
+    breaker_open_s: float = 30.0
+    breaker_probes: int = 1
+    breaker_successes: int = 2
+    slow_ttft_s: float = 0.0
+    cooldown_s: float = 5.0
+    health_interval_s: float = 30.0
+    continue_streams: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """A virtual key: the SHA-256 of its text in hex, and what it may use; 0 is no limit.
+
+    ``rpm`` and ``tpm`` are requests and tokens a minute; a day begins at midnight UTC.
+    ``models`` are fnmatch patterns over the asked-for name, none: every model.
+    """
+
+    sha256: str = field(default="", repr=False)
+    rpm: int = 0
+    tpm: int = 0
+    tokens_per_day: int = 0
+    budget_usd: float = 0.0
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +269,10 @@ class Settings:
     performance: PerformanceSettings = PerformanceSettings()
     cache: CacheSettings = CacheSettings()
     memory: MemorySettings = MemorySettings()
-    backends: tuple[tuple[str, BackendSettings], ...] = (("mlx", BackendSettings()),)
+    backends: tuple[tuple[str, BackendSettings], ...] = ((ENGINE, BackendSettings()),)
+    routes: tuple[RouteSettings, ...] = ()
+    resilience: ResilienceSettings = ResilienceSettings()
+    keys: tuple[tuple[str, KeySettings], ...] = ()
     prompt: PromptSettings = PromptSettings()
     tools: ToolSettings = ToolSettings()
     log: LogSettings = LogSettings()
@@ -143,6 +280,44 @@ class Settings:
     sources: tuple[tuple[str, str], ...] = field(default_factory=tuple)
 
     @property
+    def engine(self) -> str:
+        """The name of the backend that is the engine in this process; empty when there is none."""
+        engines = [name for name, backend in self.backends if backend.type == "mlx"]
+        enabled = [name for name in engines if dict(self.backends)[name].enabled]
+        return next(iter(enabled or engines), "")
+
+    @property
+    def reachable(self) -> frozenset[str]:
+        """The backends that a request may be sent to; without routes that is the engine alone."""
+        routed = {target.backend for route in self.routes for target in route.reaches}
+        wanted = routed if self.routes else {self.engine}
+        return frozenset(n for n, backend in self.backends if n in wanted and backend.enabled)
+
+    @property
+    def engine_reachable(self) -> bool:
+        """Whether a request may be sent to the engine; if not, no model is to be loaded."""
+        return self.engine in self.reachable
+
+    @property
+    def engine_off(self) -> str:
+        """Why the engine in this process never answers, as a sentence; empty when it may."""
+        if self.engine_reachable or self.switched_off:
+            return self.switched_off
+        if self.engine and dict(self.backends)[self.engine].enabled:
+            return f"no route leads to the engine (backends.{self.engine}), so it loads no model"
+        return "no backend of type mlx is switched on in the configuration, so no model loads here"
+
+    @property
     def switched_off(self) -> str:
-        """Why no model will ever answer here, as a sentence; empty when one may."""
-        return "" if any(backend.enabled for _, backend in self.backends) else _SWITCHED_OFF
+        """Why nothing will ever answer here, as a sentence; empty when something may."""
+        if self.reachable:
+            return ""
+        if self.routes:
+            return (
+                "every backend that a route leads to is switched off in the configuration, so no"
+                " model answers here; set its enabled to true and start anyclaude again"
+            )
+        return (
+            f"backends.{self.engine or ENGINE}.enabled is false in the configuration, so no model"
+            " answers here; set it to true and start anyclaude again"
+        )

@@ -61,6 +61,11 @@ class Caches:
         )
         return PrefixTreePicture(model.name, nodes, left_out)
 
+    def matched(self, session: str) -> int:
+        """Tokens of what was last read and written in the session that are still in memory."""
+        tree = self.tree
+        return tree.match_length(self._tokens(session)) if tree is not None and session else 0
+
     # ---------------------------------------------------------------------------- pins by hand
 
     def pin(self, session: str) -> int:

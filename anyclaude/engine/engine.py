@@ -67,7 +67,7 @@ class Engine:
         self._wanted = ""
         self._phase: EnginePhase = "unloaded"
         self._detail = "no model is loaded"
-        self._flights = Flights()
+        self.flights = Flights()
         self._pending: set[asyncio.Future[TreeStats] | asyncio.Future[None]] = set()
         self._admitting = 0
 
@@ -177,9 +177,9 @@ class Engine:
         is full and :class:`PromptTooLong` when the prompt leaves no room for an answer.
         """
         model, tree = self._require_model()
-        if len(self._flights) + self._admitting >= self._options.capacity:
+        if len(self.flights) + self._admitting >= self._options.capacity:
             raise Overloaded(
-                f"{len(self._flights)} requests are running or waiting; try again shortly",
+                f"{len(self.flights)} requests are running or waiting; try again shortly",
                 retry_after=FULL_RETRY_SECONDS,
             )
         self._admitting += 1
@@ -231,7 +231,7 @@ class Engine:
             most_output=self._options.max_output_tokens,
             plan=ready.plan,
         )
-        flight = self._flights.shared(key)
+        flight = self.flights.shared(key)
         lease = tree.lease(tokens[:-1])
         reused = lease.length if flight is None else len(tokens) - 1
         from_disk = lease.from_disk if flight is None else 0
@@ -263,12 +263,12 @@ class Engine:
             lease.release()
             flight.attach(generation)
             return generation
-        self._flights.add(key, generation)
+        self.flights.add(key, generation)
         self._live_worker().submit(job)
         return generation
 
     def _leave(self, generation: MlxGeneration) -> None:
-        unneeded = self._flights.leave(generation)
+        unneeded = self.flights.leave(generation)
         if unneeded is not None and self._worker is not None:
             self._worker.cancel(unneeded)
 
@@ -277,7 +277,7 @@ class Engine:
         self._on_loop.post(partial(self._deliver, job_id, report))
 
     def _deliver(self, job_id: str, report: JobReport) -> None:
-        flight = self._flights.deliver(job_id, report)
+        flight = self.flights.deliver(job_id, report)
         if isinstance(report, Finish):
             self.caches.answered(job_id, report)
         if flight is not None and isinstance(report, Finish):
@@ -310,7 +310,7 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        return len(self._flights)
+        return len(self.flights)
 
     async def flush(self) -> TreeStats:
         """Empties the prefix tree of everything that isn't in use."""
@@ -386,7 +386,7 @@ class Engine:
         self._bus.publish(SystemEvent(self._wall(), level, kind, message))
 
     def _fail_open(self, error: BaseException) -> None:
-        self._flights.fail(error)
+        self.flights.fail(error)
         for waiting in self._pending:
             if not waiting.done():
                 waiting.set_exception(error)

@@ -41,6 +41,15 @@ class Flight:
     said: str = ""
     tokens: int = 0
 
+    @property
+    def unread_tokens(self) -> int:
+        """Tokens of the prompt that the model has yet to read."""
+        if self.tokens:
+            return 0
+        reused = max((g.admission.usage.cache_read_tokens for g in self.listeners), default=0)
+        done = self.progress.done if self.progress is not None else reused
+        return max(0, len(self.key.tokens) - done)
+
     def attach(self, generation: MlxGeneration) -> None:
         """Adds a listener, who first hears what the others have heard."""
         if self.progress is not None:
@@ -72,6 +81,11 @@ class Flights:
     @property
     def listeners(self) -> Iterator[MlxGeneration]:
         return (g for flight in tuple(self._flights.values()) for g in tuple(flight.listeners))
+
+    @property
+    def unread_tokens(self) -> int:
+        """Tokens that have to be read before all answers have begun."""
+        return sum(flight.unread_tokens for flight in self._flights.values())
 
     def shared(self, key: FlightKey) -> Flight | None:
         """An open job whose answer is this one's too."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import duckdb
 
@@ -30,6 +30,17 @@ from anyclaude.records import (
 )
 
 PATIENCE_S = 2.0
+
+_USED = """
+    SELECT key_name,
+           CAST(sum(input_tokens + cache_read_tokens + cache_creation_tokens + output_tokens)
+               AS BIGINT),
+           CAST(sum(cost_usd) AS DOUBLE)
+    FROM requests
+    WHERE key_name <> '' AND role <> 'count' AND started_at >= ?
+    GROUP BY key_name
+    ORDER BY key_name
+"""
 
 
 class RequestLog:
@@ -54,6 +65,8 @@ class RequestLog:
         self._reader = Reader(database.reader)
         self._stalled = False
         self._closed = False
+        self._queued: set[asyncio.Event] = set()
+        """Rows on their way that nobody may overlook who asks now."""
 
     @classmethod
     async def open(
@@ -97,8 +110,12 @@ class RequestLog:
         record: RequestRecord,
         calls: Sequence[ToolCallRecord] = (),
         messages: Sequence[StoredMessage] = (),
+        *,
+        hurry: bool = True,
     ) -> None:
         """Stores a finished request; it is on disk when this returns.
+
+        Without ``hurry`` that takes a little longer, and costs less where there are many.
 
         Never raises and never waits longer than ``patience`` seconds. When the database can't
         be written, that is reported once, and the row is kept and written as soon as it can be.
@@ -111,12 +128,14 @@ class RequestLog:
             return
         loop = asyncio.get_running_loop()
         settled = asyncio.Event()
+        self._queued.add(settled)
 
         def on_writer_thread() -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._settle, settled)
 
-        self._writer.submit(Entry(record, tuple(calls), tuple(messages)), on_writer_thread)
+        entry = Entry(record, tuple(calls), tuple(messages))
+        self._writer.submit(entry, on_writer_thread, hurry=hurry)
         if self._stalled:
             return
         try:
@@ -135,6 +154,17 @@ class RequestLog:
             self._stalled = False
             self._say("info", f"the log database {self.path} answers again")
         settled.set()
+        self._queued.discard(settled)
+
+    async def _caught_up(self) -> None:
+        """Waits, as long as for a row, until those that were recorded before are written."""
+        if not self._queued or self._stalled or self._closed:
+            return
+        self._writer.hurry()
+        waiting = [asyncio.ensure_future(settled.wait()) for settled in self._queued]
+        _, late = await asyncio.wait(waiting, timeout=self._patience)
+        for one in late:
+            one.cancel()
 
     def post(self, event: SystemEvent | ToolFailed) -> None:
         """Queues a row of ``events`` or of ``tool_failures``."""
@@ -153,11 +183,12 @@ class RequestLog:
     async def query(self, sql: str, limit: int, longest: int | None = None) -> SqlResult:
         """Runs one read-only statement and returns at most ``limit`` rows.
 
-        Texts are cut at ``longest`` characters. Sees every row whose :meth:`record` returned.
+        Texts are cut at ``longest`` characters. Sees every row that was recorded before.
         Cancelling the caller stops it. Raises
         :class:`InvalidRequest` with DuckDB's own words, :class:`Unavailable` when the database
         isn't open.
         """
+        await self._caught_up()
         return await self._reader.ask(lambda con: run(con, sql, limit, longest))
 
     async def requests(self, limit: int, before: float | None = None) -> tuple[RequestRecord, ...]:
@@ -174,6 +205,14 @@ class RequestLog:
         columns = ", ".join(REQUESTS.column_names)
         rows = await self._rows(f"SELECT {columns} FROM requests WHERE id = ?", [request_id])
         return request_of(rows[0]) if rows else None
+
+    async def used_since(self, moment: float) -> tuple[tuple[str, int, float], ...]:
+        """Virtual keys with the tokens and dollars of requests since the Unix time ``moment``.
+
+        Tokens are those read, from a cache or not, and written.
+        """
+        rows = await self._rows(_USED, [instant(moment)])
+        return tuple(cast("list[tuple[str, int, float]]", rows))
 
     async def tool_calls(self, request_id: str) -> tuple[ToolCallRecord, ...]:
         """The calls of one request in the order they were written."""
@@ -197,6 +236,7 @@ class RequestLog:
             except duckdb.Error as error:
                 raise Unavailable(f"the log can't be read: {one_line(error)}") from error
 
+        await self._caught_up()
         return await self._reader.ask(question)
 
     async def export(self, path: Path, format: Literal["parquet", "jsonl"]) -> int:
@@ -204,6 +244,7 @@ class RequestLog:
 
         Raises :class:`UsageError` when the file can't be written.
         """
+        await self._caught_up()
         return await self._reader.ask(lambda con: export_requests(con, path, format))
 
     async def export_query(
@@ -215,6 +256,7 @@ class RequestLog:
         DuckDB's own words, :class:`UsageError` when the file can't be written, or is there
         already and isn't to be replaced.
         """
+        await self._caught_up()
         return await self._reader.ask_long(
             lambda con, stop: export_query(con, sql, path, format, replace=replace, stop=stop)
         )

@@ -8,7 +8,7 @@ comes from (:func:`anyclaude.logs.docs.schema_markdown`).
 Tables: ``requests``, ``tool_calls``, ``tool_failures``, ``searches``, ``events``, ``messages``
 and the link ``request_messages``. Views: ``latency`` (percentiles), ``hit_rate`` (by hour),
 ``tool_success``, ``tools_used``, ``tool_quality``, ``tool_issues``, ``tool_refusals``,
-``tokens_saved`` (by day and tier), ``sessions``, ``system_prompts`` and ``misses``.
+``tokens_saved`` (by day and tier), ``sessions``, ``system_prompts``, ``misses`` and ``keys``.
 
 Instants are ``TIMESTAMP`` in UTC: DuckDB's Python client can't read ``TIMESTAMPTZ`` without a
 package we don't ship. Our connections set the session's time zone to UTC, so that comparing
@@ -148,6 +148,18 @@ REQUESTS = Table(
             "VARCHAR DEFAULT ''",
             "The same for requests with the same system prompt and tools.",
             since=3,
+        ),
+        Column(
+            "key_name",
+            "VARCHAR DEFAULT ''",
+            "The name of the virtual key that it came with; empty when it came with none.",
+            since=5,
+        ),
+        Column(
+            "cost_usd",
+            "DOUBLE DEFAULT 0",
+            "Dollars by the backend's price_in and price_out; 0 where it has no price.",
+            since=5,
         ),
     ),
 )
@@ -336,6 +348,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             *_create_views(4),
         ),
     ),
+    Migration(5, "keys", (*_add_columns(5), *_create_views(5))),
 )
 
 _LIST = (

@@ -268,6 +268,26 @@ MISSES = View(
     since=3,
 )
 
+KEYS = View(
+    "keys",
+    "Per virtual key, since midnight UTC: requests, tokens read (from a cache or not) and "
+    "written, errors, and dollars.",
+    """
+    SELECT key_name, count(*) AS requests,
+           CAST(sum(input_tokens + cache_read_tokens + cache_creation_tokens + output_tokens)
+               AS BIGINT) AS tokens,
+           count(*) FILTER (WHERE status >= 400 AND status <> 499) AS errors,
+           sum(cost_usd) AS cost_usd,
+           max(started_at) AS last_seen
+    FROM requests
+    WHERE key_name <> '' AND role <> 'count'
+          AND started_at >= date_trunc('day', CAST(now() AS TIMESTAMP))
+    GROUP BY key_name
+    ORDER BY tokens DESC, key_name
+    """,
+    since=5,
+)
+
 VIEWS = (
     LATENCY,
     HIT_RATE,
@@ -280,4 +300,5 @@ VIEWS = (
     SESSIONS,
     SYSTEM_PROMPTS,
     MISSES,
+    KEYS,
 )

@@ -1,9 +1,11 @@
 """The one thread that writes DuckDB.
 
 Entries wait in one queue; the thread takes all that are there and commits them together, so
-that a burst costs one disk flush. When writing fails the entries stay where they were, in
-order and bounded in number and size, and are tried again with the next entry or after a
-while. A person hears of the first failure and of the recovery, not of every attempt.
+that a burst costs one disk flush. For entries that nobody waits for it gathers more for a little
+while, since each commit also costs the event loop milliseconds. When writing fails the entries
+stay where they were, in order and bounded in number and size, and are tried again with the next
+entry or after a while. A person hears of the first failure and of the recovery, not of every
+attempt.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ MAX_KEPT = 10_000
 MAX_KEPT_SIZE = 64 * 1024 * 1024
 MAX_KNOWN = 50_000
 DAY_S = 86_400.0
+GATHER_S = 0.05
 _RETRY_S = (1.0, 2.0, 5.0, 15.0, 30.0)
 _STOP_S = 2.0
 
@@ -82,6 +85,7 @@ class Writer:
         self._lost = 0
         self._failures = 0
         self._fresh = False
+        self._hurried = False
         self._stopping = False
         self._next_expiry = 0.0
         self._known: set[str] = set()
@@ -94,16 +98,29 @@ class Writer:
         atexit.register(self.stop)
         self._thread.start()
 
-    def submit(self, entry: Entry, settled: Callable[[], None] | None = None) -> None:
-        """Queues the entry. ``settled`` is called on the writer's thread once it was tried."""
+    def submit(
+        self, entry: Entry, settled: Callable[[], None] | None = None, *, hurry: bool = True
+    ) -> None:
+        """Queues the entry. ``settled`` is called on the writer's thread once it was tried.
+
+        Without ``hurry`` that may be :data:`GATHER_S` later.
+        """
         queued = _Queued(entry, entry.size, settled)
         with self._wake:
             self._queue.append(queued)
             self._queued_size += queued.size
             self._fresh = True
+            self._hurried |= hurry
             dropped = self._trim()
-            self._wake.notify_all()
+            if hurry or len(self._queue) == 1:
+                self._wake.notify_all()
         _settle(dropped)
+
+    def hurry(self) -> None:
+        """What is queued is written now: somebody wants to see it."""
+        with self._wake:
+            self._hurried = True
+            self._wake.notify_all()
 
     def stop(self) -> None:
         """Tries once to write what is queued, and ends the thread; waits 2 s at most.
@@ -164,7 +181,8 @@ class Writer:
                 self._wake.wait_for(lambda: self._stopping or self._fresh, timeout=delay)
             else:
                 self._wake.wait_for(lambda: self._stopping or self._queue, timeout=3600.0)
-            self._fresh = False
+                self._wake.wait_for(lambda: self._stopping or self._hurried, timeout=GATHER_S)
+            self._fresh = self._hurried = False
             count = min(len(self._queue), MAX_BATCH)
             batch = [self._queue.popleft() for _ in range(count)]
             self._queued_size -= sum(queued.size for queued in batch)

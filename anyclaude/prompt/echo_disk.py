@@ -1,28 +1,22 @@
 """Generated turns in a SQLite file, so that a restart keeps the prefix of every session.
 
-All of it runs on the one thread that made the object. The file is a cache: a damaged one is
-moved aside and a new one begun, and one that can't be written costs a restart its prefix,
-never a request its answer.
+All of it runs on the one thread that made the object. A file that can't be used costs a restart
+its prefix, never a request its answer.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
+from anyclaude.caches.sqlite_file import SqliteFile
 from anyclaude.prompt.echo_turn import StoredTurn
-
-T = TypeVar("T")
 
 _VERSION = 2
 _BATCH = 500
 _KEEP = 0.9
-_SCHEMA = f"""
-PRAGMA user_version = {_VERSION};
+_SCHEMA = """
 CREATE TABLE turns (
     n INTEGER PRIMARY KEY AUTOINCREMENT,
     key BLOB NOT NULL UNIQUE,
@@ -45,36 +39,38 @@ class EchoDisk:
     """
 
     def __init__(self, path: Path, limit_bytes: int, warn: Callable[[str], None]) -> None:
-        self._path = path
         self._limit = limit_bytes
-        self._warn = warn
         self._bytes = 0
         self._tick = 0
-        self._failing = False
-        self._db: sqlite3.Connection | None = None
-        self._open()
+        self._file = SqliteFile(
+            path,
+            _SCHEMA,
+            _VERSION,
+            opened=self._opened,
+            warn=warn,
+            loss="generated turns end with this process",
+            other_version="drop",
+            synchronous="NORMAL",
+        )
 
     def put(self, key: bytes, session: str, turn: StoredTurn) -> None:
         """Writes a turn, in place of an older one of the same name."""
         if turn.size > self._limit * _KEEP:
             return
-        self._guard(lambda db: self._put(db, key, session, turn), None)
+        self._file.run(lambda db: self._put(db, key, session, turn), None)
 
     def get(self, keys: Iterable[bytes], session: str) -> dict[bytes, StoredTurn]:
         """The turns there are among ``keys``; their session counts as used."""
         wanted = list(keys)
-        return self._guard(lambda db: self._get(db, wanted, session), {})
+        return self._file.run(lambda db: self._get(db, wanted, session), {})
 
     def delete(self, key: bytes) -> None:
         """Forgets one turn, damaged as it was."""
-        self._guard(lambda db: self._delete(db, key), None)
+        self._file.run(lambda db: self._delete(db, key), None)
 
     def close(self) -> None:
         """Closes the file; the write-ahead log is folded into it."""
-        if self._db is not None:
-            with suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
+        self._file.close()
 
     # ------------------------------------------------------------------------------- inside
 
@@ -134,71 +130,6 @@ class EchoDisk:
             self._bytes -= size
         db.execute("DELETE FROM sessions WHERE session NOT IN (SELECT session FROM turns)")
 
-    def _guard(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        if self._db is None:
-            return otherwise
-        try:
-            result = work(self._db)
-            self._failing = False
-            return result
-        except sqlite3.DatabaseError as error:
-            # Damage is the bare class; locks, full disks and the like are its children.
-            if type(error) is sqlite3.DatabaseError:
-                self._replace(str(error))
-            elif not self._failing:
-                self._failing = True
-                self._warn(f"{self._path} can't be used just now ({error}); turns stay in memory")
-            return otherwise
-
-    def _open(self) -> None:
-        try:
-            self._connect()
-        except sqlite3.DatabaseError as error:
-            if type(error) is sqlite3.DatabaseError:
-                self._replace(str(error))
-            else:
-                self._give_up(str(error))
-        except OSError as error:
-            self._give_up(error.strerror or str(error))
-
-    def _connect(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._path.chmod(0o600)
-        db = sqlite3.connect(self._path, timeout=0.5)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version != _VERSION:
-                db.executescript(
-                    "DROP TABLE IF EXISTS turns; DROP TABLE IF EXISTS sessions;" + _SCHEMA
-                )
-            (self._bytes,) = db.execute("SELECT coalesce(sum(size), 0) FROM turns").fetchone()
-            (self._tick,) = db.execute("SELECT coalesce(max(used), 0) FROM sessions").fetchone()
-        except BaseException:
-            db.close()
-            raise
-        self._db = db
-
-    def _replace(self, reason: str) -> None:
-        """Moves a damaged file aside, over an older one, and begins anew."""
-        self.close()
-        aside = self._path.with_name(self._path.name + ".corrupt")
-        try:
-            os.replace(self._path, aside)
-            for suffix in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            self._connect()
-        except (OSError, sqlite3.Error) as error:
-            self._give_up(str(error))
-        else:
-            self._warn(
-                f"{self._path} was damaged ({reason}); kept as {aside.name}, a new one began"
-            )
-
-    def _give_up(self, reason: str) -> None:
-        self._db = None
-        self._warn(
-            f"{self._path} can't be opened ({reason}); generated turns end with this process"
-        )
+    def _opened(self, db: sqlite3.Connection) -> None:
+        (self._bytes,) = db.execute("SELECT coalesce(sum(size), 0) FROM turns").fetchone()
+        (self._tick,) = db.execute("SELECT coalesce(max(used), 0) FROM sessions").fetchone()

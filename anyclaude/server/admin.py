@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 from typing import cast, get_args
@@ -19,6 +19,7 @@ from anyclaude.control import ROWS_HEADER
 from anyclaude.errors import InvalidRequest, Unavailable, UnsupportedMediaType
 from anyclaude.events import Bus, to_json
 from anyclaude.records import ExportFormat
+from anyclaude.server.compress import event_stream
 from anyclaude.server.connection import close_later
 from anyclaude.server.context import context
 from anyclaude.server.decode import decode
@@ -47,6 +48,7 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/model", view_func=unload_model, methods=["DELETE"])
     app.add_url_rule(f"{prefix}/engine/restart", view_func=restart, methods=["POST"])
     app.add_url_rule(f"{prefix}/backends", view_func=backends, methods=["GET"])
+    app.add_url_rule(f"{prefix}/backends/<name>/reset", view_func=reset_backend, methods=["POST"])
     app.add_url_rule(f"{prefix}/requests", view_func=requests, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>", view_func=detail, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>/cancel", view_func=cancel, methods=["POST"])
@@ -145,6 +147,11 @@ async def backends() -> Response:
     return await _json(await context().control.backends())
 
 
+async def reset_backend(name: str) -> Response:
+    await context().control.reset_backend(name)
+    return await _json({"backend": name, "breaker": "closed"})
+
+
 async def requests() -> Response:
     """Newest first; ``limit`` rows started before the Unix time ``before``."""
     limit, before = _count("limit", 200), request.args.get("before")
@@ -203,14 +210,10 @@ async def export_sql() -> Response:
 async def events() -> Response:
     """The bus as server-sent events, beginning with the engine's present state."""
     server = context()
-    return Response(
-        _events(server.bus, server.stopping),
-        headers={"cache-control": "no-cache"},
-        content_type="text/event-stream; charset=utf-8",
-    )
+    return event_stream(_events(server.bus, server.stopping))
 
 
-async def _events(bus: Bus, stopping: Stopping) -> AsyncIterator[bytes]:
+async def _events(bus: Bus, stopping: Stopping) -> AsyncGenerator[bytes, None]:
     subscription = bus.subscribe()
     subscription.put(bus.engine_state)
     arrivals = aiter(subscription)

@@ -16,11 +16,13 @@ from werkzeug.exceptions import HTTPException
 
 from anyclaude.config.settings import Settings
 from anyclaude.control import Control
+from anyclaude.errors import UpstreamError
 from anyclaude.events import Bus
 from anyclaude.ids import new_id
 from anyclaude.server import admin, health, messages, models
-from anyclaude.server.auth import Guard
+from anyclaude.server.auth import Guard, Keys
 from anyclaude.server.body import BodyReader
+from anyclaude.server.compress import compress
 from anyclaude.server.connection import Connection
 from anyclaude.server.context import EXTENSION, Context, Messages, context, request_id
 from anyclaude.server.errors import api_error, error_body, error_headers
@@ -49,11 +51,14 @@ def create_app(
     clock: Callable[[], float] = time.time,
     ids: Callable[[], str] = new_request_id,
     limits: Limits | None = None,
+    keys: Keys | None = None,
 ) -> Quart:
     """Builds the app.
 
     ``model_names`` are the served models, the one that gets unknown names first; ``metrics`` is
-    the text of ``/metrics``; ``clock`` is Unix time and ``ids`` makes request ids.
+    the text of ``/metrics``; ``clock`` is Unix time and ``ids`` makes request ids; ``keys`` are
+    the virtual keys, of which a request's is ``g.key``. An answer of another server, which is
+    nobody's to change, sets ``g.passed_on``.
     """
     limits = limits or Limits()
     app = Quart("anyclaude.server")
@@ -63,6 +68,7 @@ def create_app(
     app.config.update(MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     stopping = Stopping()
+    guard = Guard(settings.server, admin_token, keys)
     app.extensions[EXTENSION] = Context(
         pipeline=pipeline,
         control=control,
@@ -73,19 +79,27 @@ def create_app(
         bodies=BodyReader(settings.server.max_body_mb * _MEGABYTE, limits),
         parsers=asyncio.Semaphore(_PARSERS),
         stopping=stopping,
+        guard=guard,
+        keys=keys,
+        gzip_streams=settings.server.gzip and settings.server.gzip_streams,
+        needs_engine=settings.engine_reachable or bool(settings.switched_off),
     )
-    guard = Guard(settings.server, admin_token)
 
     @app.before_request
     async def begin() -> None:
         g.request_id = ids()
-        guard.check(request.path, request.headers)
+        g.key = guard.check(request.path, request.headers)
 
     @app.after_request
     async def finish(response: ResponseTypes) -> ResponseTypes:
-        response.headers["request-id"] = request_id()
+        if "request-id" in response.headers:  # Of an answer that is passed on: upstream's own.
+            response.headers["x-anyclaude-request-id"] = request_id()
+        else:
+            response.headers["request-id"] = request_id()
         if request.path == MESSAGES:
             response.headers.update(messages.about_headers())
+        if settings.server.gzip and not g.get("passed_on"):
+            await compress(response)
         return response
 
     @app.after_serving
@@ -102,12 +116,24 @@ def create_app(
 async def _on_error(error: Exception) -> Response:
     told = api_error(error)
     await context().bodies.linger(request)
+    if isinstance(told, UpstreamError) and told.passable and told.raw:
+        return _as_it_came(told)
     return Response(
         encode(error_body(told, request_id())),
         status=told.status,
         headers=error_headers(told),
         content_type="application/json",
     )
+
+
+def _as_it_came(error: UpstreamError) -> Response:
+    """The error of a server that speaks the client's own API, unmasked."""
+    g.passed_on = True
+    response = Response(error.raw, status=error.status)
+    response.headers.clear()
+    for name, value in error.headers:
+        response.headers.add(name, value)
+    return response
 
 
 def _add_routes(app: Quart) -> None:

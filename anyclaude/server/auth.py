@@ -8,44 +8,88 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Iterable
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from werkzeug.datastructures import Headers
 
 from anyclaude.config.settings import ServerSettings
 from anyclaude.errors import AuthenticationFailed, PermissionDenied
+from anyclaude.keys.limiter import KeyInfo
 
 _OPEN = frozenset({"/", "/api/hello", "/health/live", "/health/ready"})
 
+_KEY_HEADERS = frozenset({"x-api-key", "authorization"})
+
+
+class Keys(Protocol):
+    """The virtual keys, as far as the door is concerned."""
+
+    @property
+    def required(self) -> bool:
+        """Whether a request needs a key."""
+        ...
+
+    def identify(self, offered: Iterable[str]) -> KeyInfo | None:
+        """The virtual key among those offered, if one is."""
+        ...
+
+    def permit(self, key: KeyInfo, model: str) -> None:
+        """Raises PermissionDenied when the key may not use the model."""
+        ...
+
+    async def check(self, key: KeyInfo, model: str) -> None:
+        """Counts a request. Raises as :meth:`permit`, and RateLimited."""
+        ...
+
 
 class Guard:
-    """Checks the headers of each request against the settings and the admin token.
+    """Checks the headers of each request against the settings, the admin token and virtual keys.
 
     The admin token is that of the state file; an admin key of the settings is as good.
     """
 
-    def __init__(self, settings: ServerSettings, admin_token: str) -> None:
+    def __init__(
+        self, settings: ServerSettings, admin_token: str, keys: Keys | None = None
+    ) -> None:
         self._key = settings.api_key
+        self._keys = keys
         self._admins = (admin_token, settings.admin_key)
         self._bound = settings.host.strip("[]").lower()
 
-    def check(self, path: str, headers: Headers) -> None:
-        """Raises AuthenticationFailed or PermissionDenied."""
+    def check(self, path: str, headers: Headers) -> KeyInfo | None:
+        """The virtual key of the request; ``None`` for one that has no limits.
+
+        Raises AuthenticationFailed or PermissionDenied.
+        """
         self._check_origin(headers)
         if path.startswith("/anyclaude/"):
             self._check_admin(headers)
-        elif self._key and path not in _OPEN:
-            self._check_key(headers)
+        elif path not in _OPEN and (self._key or (self._keys is not None and self._keys.required)):
+            return self._check_key(headers)
+        return None
 
-    def _check_key(self, headers: Headers) -> None:
-        offered = [headers.get("x-api-key"), _bearer(headers)]
+    def opened_by(self, name: str, value: str) -> bool:
+        """Whether a header holds a key of this server's, which is for nobody else to see."""
+        if name.lower() not in _KEY_HEADERS:
+            return False
+        offered = (value, _token(value))
         if any(_same(key, own) for key in offered for own in (self._key, *self._admins)):
-            return
-        state = "no" if all(key is None for key in offered) else "wrong"
-        raise AuthenticationFailed(
-            f"anyclaude: {state} API key; set ANTHROPIC_AUTH_TOKEN to the server.api_key of "
-            "this anyclaude"
-        )
+            return True
+        return self._keys is not None and self._keys.identify(filter(None, offered)) is not None
+
+    def _check_key(self, headers: Headers) -> KeyInfo | None:
+        sent = (headers.get("x-api-key"), _bearer(headers))
+        offered = [key for key in sent if key is not None]
+        if any(_same(key, own) for key in offered for own in (self._key, *self._admins)):
+            return None
+        found = self._keys.identify(offered) if self._keys is not None else None
+        if found is not None:
+            return found
+        state = "wrong" if offered else "no"
+        own = "the server.api_key of this anyclaude" if self._key else "the key you were given"
+        raise AuthenticationFailed(f"anyclaude: {state} API key; set ANTHROPIC_AUTH_TOKEN to {own}")
 
     def _check_admin(self, headers: Headers) -> None:
         if not self._is_ours(headers.get("host", "")):
@@ -102,7 +146,11 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _bearer(headers: Headers) -> str | None:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return _token(headers.get("authorization", ""))
+
+
+def _token(authorization: str) -> str | None:
+    scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 

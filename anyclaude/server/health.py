@@ -30,9 +30,11 @@ async def live() -> Response:
 
 
 async def ready() -> Response:
-    """503 until a model answers."""
-    state = context().bus.engine_state
-    response = _json(plain(state), 200 if state.phase == "ready" else 503)
+    """503 until a model answers; whoever answers elsewhere is as ready as it can be known."""
+    server = context()
+    state = server.bus.engine_state
+    there = state.phase == "ready" or (not server.needs_engine and state.phase not in _DEAD)
+    response = _json(plain(state), 200 if there else 503)
     if state.phase == "loading":
         response.headers["retry-after"] = _READY_RETRY_S
     return response

@@ -44,18 +44,21 @@ class Listener:
         self._connections: dict[asyncio.Task[None], TcpConnection] = {}
 
     @classmethod
-    def bind(cls, settings: ServerSettings, limits: Limits | None = None) -> Listener:
+    def bind(
+        cls, settings: ServerSettings, limits: Limits | None = None, *, keyed: bool = False
+    ) -> Listener:
         """Listens on host and port; port 0 is any free one, host ``fd://N`` a socket given to us.
 
-        Raises ConfigError when the address can't be had, or is open to others without a key.
+        ``keyed`` is whether there are virtual keys. Raises ConfigError when the address can't be
+        had, or is open to others without a key of any kind.
         """
         sock = _inherited(settings.host) or _bound(settings)
         address = str(sock.getsockname()[0])
-        if not settings.api_key and not is_loopback(address):
+        if not settings.api_key and not keyed and not is_loopback(address):
             sock.close()
             raise ConfigError(
                 f"server.host: {settings.host} can be reached from other machines; set "
-                "server.api_key, or bind 127.0.0.1"
+                "server.api_key, make a virtual key with 'anyclaude keys add', or bind 127.0.0.1"
             )
         # Now, not when serving: a busy port is to be known before a model is loaded.
         try:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import cast
 
 from quart import Response, g, request
 from werkzeug.datastructures import Headers
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission
+from anyclaude.config.masking import SECRET_HEADER
 from anyclaude.errors import ApiError
 from anyclaude.events import SystemEvent
-from anyclaude.pipeline import Arrival
+from anyclaude.prompt.roles import role_of
+from anyclaude.relaying import Relay
+from anyclaude.server.compress import event_stream
 from anyclaude.server.connection import close_later
 from anyclaude.server.context import Context, context, request_id
 from anyclaude.server.errors import api_error
@@ -27,11 +30,13 @@ from anyclaude.server.schema import ParseResult, parse_count, parse_messages, pe
 from anyclaude.server.sse import sse
 from anyclaude.server.wire import encode
 from anyclaude.stream import MessageStop, StreamError, StreamEvent
-from anyclaude.types import ClientInfo
+from anyclaude.types import ClientInfo, MessagesRequest, Role
 
 log = logging.getLogger(__name__)
 
-_SECRET = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
+SMALL_BYTES = 16 * 1024
+"""Bodies up to it are parsed at once, which takes less than the way to a thread and back."""
+
 _NOT_ADMITTED = {
     "x-anyclaude-cache": "tier=none; reused=0; prompt=0; cause=none",
     "x-anyclaude-backend": "none",
@@ -43,9 +48,12 @@ async def post_messages() -> Response:
     """Answers with a message, as a stream or whole."""
     server = context()
     arrival, parsed = await _arrive(server, parse_messages)
+    await _admit(server, arrival, parsed.request, role_of(arrival.client, parsed.request))
     async with server.stopping.guard():
         exchange = await server.pipeline.open(arrival, parsed.request)
-    g.about = _about(exchange.admission)
+    g.about = _about(exchange.admission, exchange.cache_note)
+    if isinstance(exchange, Relay):
+        return await _passed_on(server, exchange)
     if not parsed.request.stream:
         async with server.stopping.guard():
             message = await exchange.message()
@@ -55,17 +63,46 @@ async def post_messages() -> Response:
     # Begun here: an iterator that was never begun has nothing to close, but holds a slot.
     async with server.stopping.guard():
         first = await anext(events)
-    return Response(
-        _stream(server, request_id(), events, first),
-        headers={"cache-control": "no-cache"},
-        content_type="text/event-stream; charset=utf-8",
-    )
+    return event_stream(_stream(server, request_id(), events, first))
+
+
+async def _passed_on(server: Context, relay: Relay) -> Response:
+    """Another server's answer, with its status, its headers and its bytes."""
+    body = relay.body()
+    close_later(request, partial(_close, body))
+    async with server.stopping.guard():
+        first = await anext(body, b"")
+    g.passed_on = True
+    response = Response(_bytes(server, request_id(), relay, body, first), status=relay.status)
+    response.headers.clear()
+    for name, value in relay.headers:
+        response.headers.add(name, value)
+    return response
+
+
+async def _bytes(
+    server: Context, id: str, relay: Relay, body: AsyncGenerator[bytes, None], first: bytes
+) -> AsyncIterator[bytes]:
+    chunk = first
+    try:
+        while chunk:
+            yield chunk
+            async with server.stopping.guard():
+                chunk = await anext(body, b"")
+    except Exception as error:
+        told = api_error(error)
+        if not relay.takes_events:
+            raise  # The connection breaks off, or half a body would look like a whole one.
+        yield sse(StreamError(told.type, told.message), id)
+    finally:
+        await _close(body)
 
 
 async def post_count() -> Response:
     """Answers with the number of tokens the same request would be."""
     server = context()
     arrival, parsed = await _arrive(server, parse_count)
+    await _admit(server, arrival, parsed.request, Role.COUNT)
     async with server.stopping.guard():
         tokens = await server.pipeline.count(arrival, parsed.request)
     return Response(encode({"input_tokens": tokens}), content_type="application/json")
@@ -79,8 +116,7 @@ async def _arrive(
     body = b""
     try:
         body = await server.bodies.read(request)
-        async with server.parsers:
-            parsed = await asyncio.to_thread(parse, body, request.headers.get("content-type"))
+        parsed = await _parsed(server, parse, body)
     except ApiError as error:
         if parse is parse_messages:
             await _reject(server, error, started_at, client, body)
@@ -88,7 +124,54 @@ async def _arrive(
     for note in parsed.notes:
         event = SystemEvent(server.clock(), "warning", "input", note, request_id())
         server.bus.publish(event)
-    return Arrival(request_id(), started_at, client, parsed.body), parsed
+    arrival = Arrival(
+        request_id(),
+        started_at,
+        client,
+        parsed.body,
+        raw=body,
+        headers=tuple(
+            (name, value)
+            for name, value in request.headers.items()
+            if name.lower() not in _NOT_SENT and not server.guard.opened_by(name, value)
+        ),
+        query=request.query_string.decode("latin-1"),
+        key_name=_key_name(),
+    )
+    return arrival, parsed
+
+
+async def _admit(server: Context, arrival: Arrival, asked: MessagesRequest, role: Role) -> None:
+    """Raises when the request's virtual key may not ask this, and writes the row of that.
+
+    As at Anthropic's API, counting tokens needs a key for the model and uses nothing of it.
+    """
+    if g.key is None or server.keys is None:
+        return
+    try:
+        if role is Role.COUNT:
+            server.keys.permit(g.key, asked.model)
+        else:
+            await server.keys.check(g.key, asked.model)
+    except ApiError as error:
+        await server.pipeline.reject(
+            arrival, error, streaming=asked.stream, model=asked.model, role=role
+        )
+        raise
+
+
+def _key_name() -> str:
+    return g.key.name if g.key is not None else ""
+
+
+async def _parsed(
+    server: Context, parse: Callable[[bytes, str | None], ParseResult], body: bytes
+) -> ParseResult:
+    content_type = request.headers.get("content-type")
+    if len(body) <= SMALL_BYTES:
+        return parse(body, content_type)
+    async with server.parsers:
+        return await asyncio.to_thread(parse, body, content_type)
 
 
 async def _reject(
@@ -96,13 +179,13 @@ async def _reject(
 ) -> None:
     async with server.parsers:
         seen = await asyncio.to_thread(peek, body)
-    arrival = Arrival(request_id(), started_at, client, seen.body)
+    arrival = Arrival(request_id(), started_at, client, seen.body, key_name=_key_name())
     await server.pipeline.reject(arrival, error, streaming=seen.streaming, model=seen.model)
 
 
 async def _stream(
     server: Context, id: str, events: AsyncIterator[StreamEvent], first: StreamEvent
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     event: StreamEvent | None = first
     ended = False
     try:
@@ -119,7 +202,7 @@ async def _stream(
         await _close(events)
 
 
-async def _close(events: AsyncIterator[StreamEvent]) -> None:
+async def _close(events: AsyncIterator[object]) -> None:
     aclose = cast("Callable[[], Awaitable[None]] | None", getattr(events, "aclose", None))
     if aclose is not None:
         await aclose()
@@ -130,7 +213,7 @@ def about_headers() -> dict[str, str]:
     return cast("dict[str, str]", g.get("about")) or _NOT_ADMITTED
 
 
-def _about(admission: Admission) -> dict[str, str]:
+def _about(admission: Admission, cache_note: str = "") -> dict[str, str]:
     usage, miss = admission.usage, admission.miss
     tier = "none" if admission.tier is None else admission.tier.value
     said = [
@@ -147,6 +230,8 @@ def _about(admission: Admission) -> dict[str, str]:
         said.append("message=head" if miss.message < 0 else f"message={miss.message}")
     if miss.tokens_lost:
         said.append(f"lost={miss.tokens_lost}")
+    if cache_note:
+        said.append(cache_note)
     return {"x-anyclaude-cache": "; ".join(said), "x-anyclaude-backend": admission.backend}
 
 
@@ -155,7 +240,7 @@ def client_info(headers: Headers) -> ClientInfo:
     return client_of(
         (name.lower(), value)
         for name, value in headers.items()
-        if name.lower() not in _NOT_SENT and not _SECRET.search(name)
+        if name.lower() not in _NOT_SENT and not SECRET_HEADER.search(name)
     )
 
 

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from anyclaude.answer import Answer
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission, Delta
 from anyclaude.dialect import Dialect
 from anyclaude.errors import AnyclaudeError, InvalidRequest, NotFound, Unavailable
 from anyclaude.ids import new_id
-from anyclaude.pipeline import Arrival, Pipeline
+from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.canonical import canonicalise
 from anyclaude.records import RequestDetail, ToolCallRecord
+from anyclaude.relaying import Relay
 from anyclaude.server.messages import client_of
 from anyclaude.server.schema import ParseResult, parse_messages
 from anyclaude.steering.kept import KeptRequests
@@ -60,6 +62,10 @@ class Replays:
         """To the end; what goes wrong stands in the row."""
         try:
             exchange = await self.pipeline.open(arrival, request)
+            if isinstance(exchange, Relay):
+                async for _ in exchange.body():
+                    pass
+                return
             if not request.stream:
                 await exchange.message()
                 return

@@ -27,7 +27,7 @@ from anyclaude.control import (
 )
 from anyclaude.engine.catalog import Catalog
 from anyclaude.engine.engine import Engine
-from anyclaude.errors import InvalidRequest, NotFound
+from anyclaude.errors import NotFound
 from anyclaude.events import Bus, SystemEvent, SystemKind, TierStats, Vitals
 from anyclaude.logs.log import RequestLog
 from anyclaude.metrics.lag import LoopLag
@@ -44,9 +44,10 @@ from anyclaude.records import (
     ToolCallRecord,
 )
 from anyclaude.steering.again import Replays, read_again
+from anyclaude.steering.backends import Backends
+from anyclaude.steering.caches import Caches
 from anyclaude.steering.kept import KeptRequests
 from anyclaude.steering.pulls import Pulls
-from anyclaude.types import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Parts:
     recent: RecentDetails
     catalog: Catalog
     custom_loader: bool
+    backends: Backends
+    caches: Caches
 
 
 class Steering:
@@ -106,7 +109,7 @@ class Steering:
             mlx_active_bytes=gauges.active_bytes,
             mlx_busy=min(1.0, max(0.0, share)),
             loop_lag_p99_ms=self._parts.lag.p99_ms(),
-            tiers=engine.caches.tiers(),
+            tiers=self._parts.caches.tiers(),
             paused=engine.paused,
         )
         return self._vitals
@@ -128,23 +131,17 @@ class Steering:
 
     async def prometheus(self) -> str:
         """The text of ``/metrics``."""
-        return prometheus(await self.stats(), self._parts.meter, self._parts.engine.caches.tiers())
+        return prometheus(await self.stats(), self._parts.meter, self._parts.caches.tiers())
 
     async def cache(self) -> tuple[TierStats, ...]:
-        return self._parts.engine.caches.tiers()
+        return self._parts.caches.tiers()
 
     async def backends(self) -> tuple[BackendInfo, ...]:
-        engine, state = self._parts.engine, self._parts.bus.engine_state
-        return (
-            BackendInfo(
-                name=engine.name,
-                type="mlx",
-                healthy=state.phase == "ready",
-                in_flight=engine.in_flight,
-                latency_ms=self._parts.meter.ttft_ms(0.5),
-                detail=state.detail or state.phase,
-            ),
-        )
+        return tuple(self._parts.backends.infos())
+
+    async def reset_backend(self, name: str) -> None:
+        self._parts.backends.reset(name)
+        self._event("breaker", f"the breaker of {name} was reset by hand")
 
     async def requests(
         self, limit: int = 200, before: float | None = None
@@ -185,24 +182,12 @@ class Steering:
     # ------------------------------------------------------------------------------- steering
 
     async def flush(self, tier: str | None = None) -> tuple[Flushed, ...]:
-        tiers = (Tier.KV, Tier.KV_DISK)
-        if tier is not None and tier not in tiers:
-            raise InvalidRequest(
-                f"there is no tier {tier!r} here; the tiers are: {', '.join(tiers)}", field="tier"
-            )
-        flushed: list[Flushed] = []
-        engine = self._parts.engine
-        if tier != Tier.KV_DISK:
-            freed = await engine.flush()
-            flushed.append(Flushed(Tier.KV, freed.entries, freed.nbytes))
-        if tier != Tier.KV:
-            deleted = await engine.caches.flush_disk()
-            flushed.append(Flushed(Tier.KV_DISK, deleted.entries, deleted.nbytes))
+        flushed = await self._parts.caches.flush(tier)
         for item in flushed:
             self._event(
                 "flush", f"{item.tier}: {item.entries} entries, {item.bytes / 2**20:.0f} MiB freed"
             )
-        return tuple(flushed)
+        return flushed
 
     async def cancel(self, request_id: str) -> bool:
         return await self._parts.pipeline.cancel(request_id)

@@ -80,10 +80,11 @@ class User:
 
 
 class AdminServer:
-    """Answers from fixed values and keeps what it was asked in ``asked``."""
+    """Answers from fixed values; keeps what it was asked in ``asked``, the keys in ``keys``."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any]] = []
+        self.keys: list[str | None] = []
         self.engine = EngineState("ready", "SmolLM2", 1.0, "", 8192)
         self.results: list[SqlResult] = []
         outer = self
@@ -97,6 +98,7 @@ class AdminServer:
                 length = int(self.headers.get("content-length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 outer.asked.append((self.command, self.path, body))
+                outer.keys.append(self.headers.get("x-api-key"))
                 kind = "application/json"
                 if not self.path.startswith("/health") and (
                     self.headers.get("authorization") != f"Bearer {TOKEN}"

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_doubles import AdminServer, User
+from cli_doubles import TOKEN, AdminServer, User
 
+from anyclaude.config.client_env import OPEN_TOKEN
 from tests.bench.double import Reply, answer, serving
 
 BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
@@ -102,6 +103,26 @@ def test_replay_goes_to_the_running_server(user: User, server: AdminServer, tmp_
     other = user("replay", recording(tmp_path, BODY), "--model", "Other")
     assert other.exit_code == 2
     assert "--model Other: the server at" in other.stderr
+
+
+def test_replay_opens_a_server_of_virtual_keys(
+    user: User, server: AdminServer, tmp_path: Path
+) -> None:
+    user("replay", recording(tmp_path, BODY))
+    assert [key for key in server.keys if key] == [OPEN_TOKEN]
+    user("keys", "add", "bob")
+    user("replay", recording(tmp_path, BODY))
+    assert [key for key in server.keys if key] == [OPEN_TOKEN, TOKEN]
+
+
+def test_replay_keeps_the_token_from_other_servers(
+    user: User, server: AdminServer, tmp_path: Path
+) -> None:
+    user("keys", "add", "bob")
+    with serving(Reply(answer("a"))) as double:
+        user("replay", recording(tmp_path, BODY), "--url", double.url)
+        [(_, headers, _)] = double.asked
+    assert headers["x-api-key"] == OPEN_TOKEN
 
 
 def test_nothing_answers_at_the_url(user: User, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_doubles import AdminServer, User
+from cli_doubles import TOKEN, AdminServer, User
 from test_cli_serve import START, with_double
 
 from anyclaude.cli.env import render
-from anyclaude.config.client_env import client_env
+from anyclaude.config.client_env import OPEN_TOKEN, client_env
 from anyclaude.config.state import read_state
 from anyclaude.events import EngineState
 
@@ -171,6 +171,28 @@ def test_env_of_the_running_server(user: User, server: AdminServer) -> None:
     printed = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout
     for name, value in client_env(server.url, "", "SmolLM2", 65_536):
         assert f"{name}={value}\n" in printed
+
+
+def test_a_server_of_virtual_keys_is_opened_by_its_own_token(
+    user: User, client: Path, server: AdminServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user("keys", "add", "bob")
+    env = user("env", "--format", "json")
+    assert json.loads(env.stdout)["ANTHROPIC_AUTH_TOKEN"] == TOKEN
+    done = run(f"--claude={client}", "--", "--bare")
+    assert json.loads(done.stdout)["env"]["ANTHROPIC_AUTH_TOKEN"] == TOKEN
+    monkeypatch.setenv("ANYCLAUDE_SERVER_API_KEY", "ours")
+    env = user("env", "--format", "json")
+    assert json.loads(env.stdout)["ANTHROPIC_AUTH_TOKEN"] == "ours"
+
+
+def test_env_of_a_server_of_virtual_keys_that_does_not_run(user: User) -> None:
+    user("keys", "add", "bob")
+    result = user("env", "--format", "json")
+    assert json.loads(result.stdout)["ANTHROPIC_AUTH_TOKEN"] == OPEN_TOKEN
+    assert result.stderr.splitlines()[-1] == (
+        "anyclaude: it will ask for a virtual key; set ANTHROPIC_AUTH_TOKEN to one"
+    )
 
 
 def test_env_of_the_configured_server(user: User, monkeypatch: pytest.MonkeyPatch) -> None:

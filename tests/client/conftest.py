@@ -21,6 +21,7 @@ import pytest
 
 from anyclaude.config.client_env import child_env, client_env
 from anyclaude.config.settings import (
+    CacheSettings,
     MemorySettings,
     PerformanceSettings,
     ServerSettings,
@@ -153,6 +154,7 @@ async def staged(
         performance=performance or PerformanceSettings(),
         tools=ToolSettings(constrain=constrain),
         memory=memory,
+        cache=CacheSettings(l2=False),  # Repeated prompts are to reach the double.
     )
     runtime = Runtime(settings, loader=loader)
     await runtime.start()

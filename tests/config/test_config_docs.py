@@ -24,9 +24,19 @@ def test_every_key_is_there_with_its_default_and_variable() -> None:
     lines = configuration_markdown().splitlines()
     for key in schema.all_keys():
         variable = variable_of(key.name).replace(schema.ANY_NAME, "NAME")
+        if key.kind == "tables":
+            assert any(line.startswith(f"`{variable}` holds all of them.") for line in lines)
+            assert str(key.rule["description"]) in lines
+            continue
         (line,) = [line for line in lines if f"`{variable}`" in line]
         assert str(key.rule["description"]) in line
         assert f"`{key.name.rpartition('.')[2]}`" in line
+    for key in schema.entry_keys():
+        leaf = key.name.rpartition(".")[2]
+        assert any(
+            line.startswith(f"| `{leaf}` | ") and str(key.rule["description"]) in line
+            for line in lines
+        )
     assert any("| `8082` | `ANYCLAUDE_SERVER_PORT`, `--port` |" in line for line in lines)
 
 

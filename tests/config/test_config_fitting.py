@@ -13,7 +13,8 @@ from anyclaude.config.fitting import fits
 
 _SCHEMA = schema.schema()
 _SCALARS: st.SearchStrategy[object] = st.one_of(
-    st.sampled_from(["", "a", "on", "mlx", "auto", True, False, 0, 1, -1, 8, 100, 0.5, 1.0, None]),
+    st.sampled_from(["", "a", "on", "mlx", "auto", "shuffle", None]),
+    st.sampled_from([True, False, 0, 1, -1, 8, 100, 0.5, 1.0]),
     st.integers(-5, 70_000),
     st.floats(allow_nan=False, allow_infinity=False),
     st.lists(st.sampled_from(["a", "b", "", 1]), max_size=3),
@@ -21,10 +22,22 @@ _SCALARS: st.SearchStrategy[object] = st.one_of(
 )
 
 
+def _routes(rule: Any) -> st.SearchStrategy[dict[str, Any]]:
+    good = {"match": st.just("*"), "targets": st.just(["a"])}
+    others = {name: _SCALARS for name in rule["properties"]}
+    return st.one_of(
+        st.fixed_dictionaries(good, optional={"strategy": _SCALARS, "headers": _SCALARS}),
+        st.fixed_dictionaries({}, optional={**others, "unknown": _SCALARS}),
+    )
+
+
 def _documents() -> st.SearchStrategy[dict[str, Any]]:
     sections: dict[str, st.SearchStrategy[Any]] = {}
     properties: Any = _SCHEMA["properties"]
     for name, rule in properties.items():
+        if name == "routes":
+            sections[name] = st.one_of(st.lists(_routes(rule["items"]), max_size=3), _SCALARS)
+            continue
         keys = sorted(rule.get("properties", {"mlx": {}}))
         tables: st.SearchStrategy[Any] = st.dictionaries(
             st.sampled_from([*keys, "unknown"]), _SCALARS, max_size=3
@@ -61,6 +74,10 @@ def test_what_is_wrong_does_not_fit() -> None:
         {"backends": {"mlx": {"type": "other"}}},
         {"backends": {"mlx": {"type": ["mlx"]}}},
         {"server": []},
+        {"routes": {}},
+        {"routes": [{"match": "*"}]},
+        {"routes": [{"match": "*", "targets": []}]},
+        {"routes": [{"match": "*", "targets": ["a"], "strategy": "best"}]},
     ):
         assert not fits(document, _SCHEMA), document
 

@@ -35,6 +35,18 @@ async def test_a_recorded_request_is_visible_to_the_next_query(log: RequestLog) 
     assert not result.truncated
 
 
+async def test_who_asks_sees_rows_that_nobody_waited_for(
+    log: RequestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "GATHER_S", 60.0)
+    rows = [log.record(record(f"req_{n}"), hurry=False) for n in range(3)]
+    writing = asyncio.gather(*rows)
+    await asyncio.sleep(0)  # They are on their way, and no more than that.
+    assert (await log.query("SELECT count(*) FROM requests", 1)).rows == ((3,),)
+    assert await log.request("req_2") is not None
+    await writing
+
+
 async def test_calls_and_messages_come_back_in_order(log: RequestLog) -> None:
     calls = (
         call("req_1", "Write", tokens=7),
@@ -46,6 +58,18 @@ async def test_calls_and_messages_come_back_in_order(log: RequestLog) -> None:
     assert await log.messages("req_1") == messages
     assert await log.tool_calls("req_2") == ()
     assert await log.request("req_2") is None
+
+
+async def test_what_keys_have_used(log: RequestLog) -> None:
+    four = {"input_tokens": 1, "cache_read_tokens": 2, "cache_creation_tokens": 3}
+    a, b = {"key_name": "a"}, {"key_name": "b"}
+    await log.record(record("req_0", START - 1, **a, output_tokens=99))
+    await log.record(record("req_1", START, **a, **four, output_tokens=4, cost_usd=0.25))
+    await log.record(record("req_2", START + 5, **a, status=499, output_tokens=10, cost_usd=0.5))
+    await log.record(record("req_3", START + 5, **a, role="count", input_tokens=99))
+    await log.record(record("req_4", START + 5, **b, status=429))
+    await log.record(record("req_5", START + 5, output_tokens=99))
+    assert await log.used_since(START) == (("a", 20, 0.75), ("b", 0, 0.0))
 
 
 async def test_a_body_is_stored_once_however_often_it_is_sent(log: RequestLog) -> None:

@@ -106,6 +106,22 @@ def test_issues_of_an_older_release_become_json() -> None:
         assert call_of(second).issues == ()
 
 
+def test_a_row_from_before_the_keys_has_none() -> None:
+    with connect(":memory:") as con, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:4])
+        assert migrate(con)[-1] == 4
+        con.execute(
+            "INSERT INTO requests (id, started_at, status, input_tokens) "
+            "VALUES ('req_1', CAST(now() AS TIMESTAMP), 200, 7)"
+        )
+        patch.undo()
+        assert migrate(con) == (5,)
+        (row,) = con.execute(f"SELECT {', '.join(REQUESTS.column_names)} FROM requests").fetchall()
+        kept = request_of(row)
+        assert (kept.input_tokens, kept.key_name, kept.cost_usd) == (7, "", 0.0)
+        assert con.execute("FROM keys").fetchall() == []
+
+
 def test_a_file_of_an_older_release_survives_its_migration(tmp_path: Path) -> None:
     path = str(tmp_path / "old.duckdb")
     with pytest.MonkeyPatch.context() as patch, connect(path) as con:

@@ -7,7 +7,9 @@ from datetime import date, datetime
 import pytest
 
 from anyclaude.events import ToolFailed
+from anyclaude.logs.database import connect
 from anyclaude.logs.log import RequestLog
+from anyclaude.logs.schema import migrate
 from anyclaude.logs.views import VIEWS
 from anyclaude.records import Repair, ToolFailure, ToolIssue
 from tests.logs.clock import START, call, record
@@ -45,6 +47,31 @@ async def filled(log: RequestLog) -> RequestLog:
         record("req_gone", TOP + HOUR + 1, session_id="s2", status=499, error_category="network")
     )
     return log
+
+
+def test_what_each_key_used_today() -> None:
+    rows = [
+        # key, seconds ago, role, status, four kinds of tokens, dollars
+        ("a", 0, "main", 200, 1, 2, 3, 4, 0.5),
+        ("a", 0, "subagent", 429, 0, 0, 0, 0, 0.0),
+        ("a", 0, "title", 499, 5, 0, 0, 5, 0.25),
+        ("a", 0, "count", 200, 999, 0, 0, 0, 0.0),
+        ("a", 86_400, "main", 200, 999, 0, 0, 0, 9.0),
+        ("b", 0, "main", 500, 100, 0, 0, 0, 0.0),
+        ("", 0, "main", 200, 999, 0, 0, 0, 9.0),
+    ]
+    with connect(":memory:") as con:
+        migrate(con)
+        con.begin()  # All of it is one instant, so that midnight can't fall between.
+        for number, row in enumerate(rows):
+            con.execute(
+                "INSERT INTO requests (id, key_name, started_at, role, status, input_tokens, "
+                "cache_read_tokens, cache_creation_tokens, output_tokens, cost_usd) VALUES "
+                "(?, ?, CAST(now() AS TIMESTAMP) - to_seconds(?), ?, ?, ?, ?, ?, ?, ?)",
+                [str(number), *row],
+            )
+        found = con.execute("SELECT key_name, requests, tokens, errors, cost_usd FROM keys")
+        assert found.fetchall() == [("b", 1, 100, 1, 0.0), ("a", 3, 20, 1, 0.75)]
 
 
 async def _rows(log: RequestLog, view: str) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission
 from anyclaude.config.settings import ServerSettings, Settings
 from anyclaude.control import (
@@ -21,7 +22,6 @@ from anyclaude.control import (
 )
 from anyclaude.errors import ApiError, Conflict, InvalidRequest, NotFound
 from anyclaude.events import Bus, EngineState, TierStats, Vitals
-from anyclaude.pipeline import Arrival
 from anyclaude.records import (
     ExportFormat,
     RequestDetail,
@@ -31,10 +31,11 @@ from anyclaude.records import (
     ToolIssue,
 )
 from anyclaude.server.app import create_app
+from anyclaude.server.auth import Keys
 from anyclaude.server.limits import Limits
 from anyclaude.server.listen import Listener
 from anyclaude.stream import Emitter, StreamError, StreamEvent, message_of
-from anyclaude.types import JsonValue, MessagesRequest, PrefixBreak, PrefixMiss, Tier, Usage
+from anyclaude.types import JsonValue, MessagesRequest, PrefixBreak, PrefixMiss, Role, Tier, Usage
 
 USAGE = Usage(input_tokens=10, cache_read_tokens=20, cache_creation_tokens=5)
 DONE = Usage(10, 20, 5, 7)
@@ -69,6 +70,7 @@ class FakeExchange:
         self.id = id
         self.route_reason = "test"
         self.admission = pipeline.admission
+        self.cache_note = ""
         self._pipeline = pipeline
         self._request = request
 
@@ -107,6 +109,7 @@ class FakePipeline:
     failure: ApiError = field(default_factory=lambda: ApiError("the model broke"))
     arrivals: list[tuple[Arrival, MessagesRequest]] = field(default_factory=list)
     rejected: list[tuple[Arrival, ApiError, bool, str]] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -121,9 +124,16 @@ class FakePipeline:
         return USAGE.prompt_tokens
 
     async def reject(
-        self, arrival: Arrival, error: ApiError, *, streaming: bool = False, model: str = ""
+        self,
+        arrival: Arrival,
+        error: ApiError,
+        *,
+        streaming: bool = False,
+        model: str = "",
+        role: Role = Role.MAIN,
     ) -> None:
         self.rejected.append((arrival, error, streaming, model))
+        self.roles.append(role)
 
     async def _take(self, arrival: Arrival, request: MessagesRequest) -> None:
         self.arrivals.append((arrival, request))
@@ -194,6 +204,11 @@ class FakeControl:
 
     async def restart_engine(self) -> None:
         self.done.append(("restart",))
+
+    async def reset_backend(self, name: str) -> None:
+        if name not in {backend.name for backend in await self.backends()}:
+            raise NotFound(f"there is no backend {name!r}")
+        self.done.append(("reset", name))
 
     async def backends(self) -> tuple[BackendInfo, ...]:
         return (BackendInfo("mlx", "mlx", True, 0, 12.0),)
@@ -299,14 +314,25 @@ async def serving(
     admin_key: str = "",
     max_body_mb: int = 1,
     limits: Limits | None = None,
+    keys: Keys | None = None,
     phase: EngineState | None = None,
+    gzip: bool = True,
+    gzip_streams: bool = False,
+    names: Sequence[str] = ("smol",),
 ) -> AsyncIterator[Running]:
     pipeline = pipeline or FakePipeline()
     bus = Bus()
     bus.publish(phase or EngineState("ready", "smol", context_limit=8192))
     control = FakeControl(bus)
     limits = limits or Limits()
-    server = ServerSettings(port=0, api_key=api_key, admin_key=admin_key, max_body_mb=max_body_mb)
+    server = ServerSettings(
+        port=0,
+        api_key=api_key,
+        admin_key=admin_key,
+        max_body_mb=max_body_mb,
+        gzip=gzip,
+        gzip_streams=gzip_streams,
+    )
 
     async def metrics() -> str:
         return "anyclaude_requests_total 1\n"
@@ -317,10 +343,11 @@ async def serving(
         bus,
         Settings(Path("."), Path("x.duckdb"), server=server),
         TOKEN,
-        model_names=lambda: ("smol",),
+        model_names=lambda: names,
         metrics=metrics,
         clock=lambda: 1_700_000_000.0,
         limits=limits,
+        keys=keys,
     )
     listener = Listener.bind(server, limits)
     stop = asyncio.Event()

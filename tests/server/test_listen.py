@@ -46,6 +46,7 @@ def test_beyond_loopback_needs_a_key(host: str) -> None:
     with pytest.raises(ConfigError, match=r"set server\.api_key"):
         Listener.bind(ServerSettings(host=host, port=0))
     Listener.bind(ServerSettings(host=host, port=0, api_key="k")).close()
+    Listener.bind(ServerSettings(host=host, port=0), keyed=True).close()
 
 
 def test_a_busy_port_is_known_at_once() -> None:

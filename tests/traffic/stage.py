@@ -59,10 +59,10 @@ class TrafficLoader(DoubleLoader):
 
 
 def cache_settings(memory_bytes: int, **wanted: object) -> CacheSettings:
-    """A cache of so many bytes; of ``wanted`` what this release has a setting for."""
+    """Prompts in so many bytes, no answers; of ``wanted`` what this release has settings for."""
     known = {f.name for f in fields(CacheSettings)}
     chosen = {key: value for key, value in wanted.items() if key in known}
-    return replace(CacheSettings(memory_gb=memory_bytes / 2**30), **chosen)  # type: ignore[arg-type]
+    return replace(CacheSettings(l2=False, memory_gb=memory_bytes / 2**30), **chosen)  # type: ignore[arg-type]
 
 
 @dataclass

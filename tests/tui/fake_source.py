@@ -143,6 +143,9 @@ class FakeControl:
     async def restart_engine(self) -> None:
         self._note("restart")
 
+    async def reset_backend(self, name: str) -> None:
+        self._note("reset_backend", name)
+
     async def backends(self) -> tuple[BackendInfo, ...]:
         self._note("backends")
         return self.served

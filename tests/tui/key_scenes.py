@@ -170,7 +170,8 @@ PLACES: dict[str, Place] = {
         },
         size=(60, 20),
     ),
-    "Backends": Place(enter=keys("b")),
+    # The last one's breaker is open.
+    "Backends": Place(enter=keys("b", "j", "j")),
     "SQL": Place(
         enter=queried,
         first={

@@ -83,6 +83,20 @@ def backends() -> tuple[BackendInfo, ...]:
     return (
         BackendInfo("mlx", "mlx", True, 1, 400.0, "ready"),
         BackendInfo("anthropic", "anthropic", False, 0, None, "no answer in 30 s [tls]: timed out"),
+        BackendInfo(
+            "studio",
+            "openai",
+            False,
+            2,
+            1_400.0,
+            "503 the server is restarting",
+            "http://127.0.0.1:1234/v1",
+            1,
+            "open",
+            22.0,
+            0.62,
+            ("qwen3-coder-30b-a3b", "gemma-3-12b"),
+        ),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.cells import cell_len
 
@@ -24,7 +26,7 @@ def test_a_row_has_its_width(width: int) -> None:
 
 
 def test_a_row_says_how_it_is() -> None:
-    local, other = scene()
+    local, other, _ = scene()
     text = backends.row(local, READY, 117).plain
     assert "● healthy mlx" in text and "0.40s" in text and MODEL in text
     text = backends.row(other, READY, 117).plain
@@ -40,7 +42,7 @@ def test_an_engine_that_does_not_answer(engine: EngineState, word: str) -> None:
 
 
 def test_facts_and_the_key_that_helps() -> None:
-    local, other = scene()
+    local, other, _ = scene()
     well = plain_text(backends.facts(local, READY, vitals()))
     assert "8,192 tokens of context" in well and "1 running, 1 waiting" in well
     assert "19 GB of 36 GB" in well and " 71%" in well and "R starts" not in well
@@ -52,3 +54,17 @@ def test_facts_and_the_key_that_helps() -> None:
     remote = plain_text(backends.facts(other, FAILED, vitals()))
     assert "timed out" in remote and "no request has ended yet" in remote
     assert MODEL not in remote and "R starts" not in remote
+
+
+def test_a_backend_that_is_left_alone() -> None:
+    _, _, studio = scene()
+    assert "x open" in backends.row(studio, READY, 117).plain
+    assert "qwen3-coder-30b-a3b +1" in backends.row(studio, READY, 117).plain
+    text = plain_text(backends.facts(studio, READY, None))
+    assert "open for another 22s" in text and "2, 1 waiting" in text
+    assert "62% of the last minute's" in text and "gemma-3-12b" in text
+    assert "e closes the breaker now" in text
+    trying = replace(studio, breaker="half-open")
+    assert "trying" in backends.row(trying, READY, 117).plain
+    by_hand = replace(studio, open_for_s=None)
+    assert "open until it is reset" in plain_text(backends.facts(by_hand, READY, None))

@@ -113,14 +113,14 @@ async def test_backends_engine_failed(
     console: Opener, svg: SnapshotAssertion, size: tuple[int, int]
 ) -> None:
     found: FakeSource = source()
-    local, other = found.fake.served
+    local, *others = found.fake.served
     async with console(size=size, source=found) as stage:
         await stage.send(*busy())
         why = "[metal::malloc] 9.1 GB exceed the limit"
         await stage.send(EngineState("failed", MODEL, 0.0, why))
         stage.source.fake.served = (
             type(local)("mlx", "mlx", False, 0, 400.0, why),
-            other,
+            *others,
         )
         await stage.press("b")
         await stage.settle()

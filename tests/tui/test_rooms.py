@@ -369,7 +369,7 @@ async def test_backends_show_the_facts_of_the_selected_one(console: Opener) -> N
     async with console(source=source()) as stage:
         await stage.send(*busy())
         await stage.press("b")
-        assert "8,192 tokens of context" in stage.text() and "1 of 2 healthy" in stage.text()
+        assert "8,192 tokens of context" in stage.text() and "1 of 3 healthy" in stage.text()
         await stage.press("j")
         assert "no request has ended yet" in stage.text()
         await stage.press("k")
@@ -419,7 +419,7 @@ async def test_backends_that_do_not_answer(console: Opener) -> None:
         stage.source.fake.failure = None
         stage.clock.advance(2)
         await stage.settle()
-        assert "1 of 2 healthy" in stage.text()
+        assert "1 of 3 healthy" in stage.text()
 
 
 # ---------------------------------------------------------------------------------- cache pane

@@ -20,7 +20,7 @@ _HOLDS: dict[str, str] = {
     Tier.RESPONSE: "whole answers",
     Tier.RESPONSE_DISK: "whole answers on disk",
     Tier.SEMANTIC: "answers to like questions",
-    Tier.SHARED: "prompts on the shared cache",
+    Tier.SHARED: "answers of every instance",
     Tier.SEARCH: "results of searches",
 }
 

@@ -12,7 +12,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from anyclaude.control import BackendInfo, Control
+from anyclaude.errors import AnyclaudeError
 from tui import backends
+from tui import format as f
 from tui.lines import Line, line
 from tui.rooms.base import AskingRoom
 from tui.state import Store
@@ -37,6 +39,7 @@ class BackendsRoom(AskingRoom):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("b", "leave", "Back", show=False, tooltip="Back", id="backends.leave"),
         Binding("m", "app.models", "Models", tooltip="Pick a model to load", id="backends.models"),
+        Binding("e", "reset", "Reset", tooltip="Close the breaker now", id="backends.reset"),
     ]
 
     def __init__(
@@ -111,6 +114,23 @@ class BackendsRoom(AskingRoom):
     def on_rows_moved(self) -> None:
         found = self._found or ()
         self._name = found[self._rows.cursor or 0].name
+        self.paint()
+
+    def action_reset(self) -> None:
+        """Closes the breaker of the backend under the cursor."""
+        control = self._control()
+        chosen = next((b for b in self._found or () if b.name == self._name), None)
+        if control is not None and chosen is not None and chosen.breaker:
+            self.run_worker(self._reset(control, chosen.name), group="steer", exit_on_error=False)
+
+    async def _reset(self, control: Control, name: str) -> None:
+        try:
+            await control.reset_backend(name)
+        except AnyclaudeError as error:
+            self.problem = error.message
+        else:
+            self.app.notify(f"The breaker of {f.one_line(name)} is closed", markup=False)
+            await self.fetch(control)
         self.paint()
 
     def on_rows_sized(self) -> None:

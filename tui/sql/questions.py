@@ -29,6 +29,7 @@ TITLES = {
     "sessions": "What did each session ask for, and how much came from a cache?",
     "system_prompts": "How does each system prompt fare in the cache?",
     "misses": "Why were prompts read again, and what did that cost?",
+    "keys": "What has each virtual key used today?",
 }
 """The question that each view answers."""
 

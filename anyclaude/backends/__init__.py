@@ -1,0 +1,1 @@
+"""Backends elsewhere: servers that answer over HTTP. The one home of aiohttp."""

@@ -1,0 +1,58 @@
+"""Values as they may be shown: of what opens something, only that it is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+MASK = "********"
+SECRETS = frozenset({"admin_key", "api_key", "sha256"})
+ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+SECRET_HEADER = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
+"""Headers of clients that are never kept."""
+
+_WIDEST = 80
+_CREDENTIALS = re.compile(r"(?<=://)\S*@")
+_QUERY = re.compile(r"(?<=\?)\S+")
+
+
+def hidden(name: str, value: object) -> object:
+    """A value with everything secret in it masked, tables and lists inside included."""
+    leaf = name.rpartition(".")[2]
+    if leaf in SECRETS or (leaf == "api_key_env" and not _names_variable(value)):
+        return MASK if value else value
+    if leaf == "headers":
+        return _headers(name, value)
+    if isinstance(value, Mapping):
+        return {key: hidden(f"{name}.{key}", inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [hidden(name, inner) for inner in value]
+    if isinstance(value, str) and "://" in value:
+        return _QUERY.sub(MASK, _CREDENTIALS.sub(f"{MASK}@", value))
+    return value
+
+
+def show(name: str, value: object) -> str:
+    """A value as text: secrets masked, long ones cut."""
+    shown = hidden(name, value)
+    if shown == MASK:
+        return MASK
+    text = json.dumps(shown, ensure_ascii=False, default=str)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}…"
+
+
+def _names_variable(value: object) -> bool:
+    """Whether it can be a variable's name; what can't be may be the key itself."""
+    return isinstance(value, str) and ENV_NAME.fullmatch(value) is not None
+
+
+def _headers(name: str, value: object) -> object:
+    """What is sent is secret; what a route looks for is not, as long as it isn't a key."""
+    if not isinstance(value, Mapping):
+        return MASK if value else value
+    sent = not name.startswith("routes")
+    return {
+        key: MASK if inner and (sent or SECRET_HEADER.search(key)) else inner
+        for key, inner in value.items()
+    }

@@ -1,0 +1,391 @@
+"""Where requests go: the backends, the routes to them, and how an answer is begun.
+
+A try isn't over until the backend has begun to answer in earnest, or has had its time for that:
+what goes wrong until then can still be mended by another try, for nothing of it has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
+
+from anyclaude.backend import (
+    Admission,
+    Backend,
+    BackendEvent,
+    BackendRequest,
+    Delta,
+    Finish,
+    Generation,
+    Parsed,
+    RelayBackend,
+    Relayed,
+    RelayRequest,
+    Remote,
+)
+from anyclaude.backends import faults
+from anyclaude.backends.tap import Tap
+from anyclaude.continuing import Continued, GoOn, going_on
+from anyclaude.errors import ApiError, NotFound, Unavailable
+from anyclaude.routing.dispatch import Dispatcher, Handle, RoutingOptions
+from anyclaude.routing.values import Asked, BackendTraits, Target
+from anyclaude.told import Told
+from anyclaude.ways import Way, way_of
+
+GRACE_S = 3.0
+"""How long a backend elsewhere may take to its first content before the client hears of it."""
+
+AnyBackend: TypeAlias = Backend | RelayBackend
+JobFor: TypeAlias = Callable[[Backend, str], Awaitable[BackendRequest]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A generation that was opened, and the job that it answers."""
+
+    backend: Backend
+    job: BackendRequest
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """An answer that is passed on as it comes, with the first bytes of it already here."""
+
+    backend: RelayBackend
+    relayed: Relayed
+    body: AsyncIterator[bytes]
+    ahead: tuple[bytes, ...]
+    tap: Tap
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Who answers, why, after how many retries, and where its course is to be told.
+
+    ``by_target`` is whether it is one of the route's targets, and no fallback; ``switched`` says
+    whether another has gone on with the answer.
+    """
+
+    answer: Answering | Passing
+    reason: str
+    retries: int
+    handle: Handle
+    by_target: bool
+    switched: Callable[[], bool] = lambda: False
+
+
+class Gateway:
+    """Every backend, behind its routes. ``grace_s`` as :data:`GRACE_S`.
+
+    ``identities`` tell apart backends whose answers may differ for their settings alone.
+    ``went_on`` is told a request's id and what happened when a backend goes on with another's
+    answer; without it none does.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        backends: Mapping[str, AnyBackend],
+        *,
+        clock: Callable[[], float],
+        grace_s: float = GRACE_S,
+        identities: Mapping[str, str] = MappingProxyType({}),
+        went_on: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self._backends = backends
+        self._clock = clock
+        self._grace = grace_s
+        self._identities = identities
+        self._went_on = went_on
+
+    @classmethod
+    def of(cls, backend: Backend) -> Gateway:
+        """One backend that answers whatever is asked."""
+        dispatcher = Dispatcher(
+            (),
+            [BackendTraits(backend.name)],
+            RoutingOptions(),
+            clock=time.monotonic,
+            rng=random.Random(),
+            local=backend.name,
+        )
+        return cls(dispatcher, {backend.name: backend}, clock=time.monotonic)
+
+    async def open(
+        self,
+        asked: Asked,
+        job_for: JobFor,
+        raw: RelayRequest,
+    ) -> Opened:
+        """Has one of the route's backends begin to answer.
+
+        ``job_for`` makes the job for a backend and its name of the model. Raises
+        :class:`ApiError`: the truest of all tries.
+        """
+
+        async def attempt(target: Target) -> Answering | Passing:
+            backend = self._backends[target.backend]
+            if isinstance(backend, RelayBackend):
+                return await self._pass(backend, _renamed(raw, asked, target))
+            job = await job_for(backend, target.model)
+            generation = await backend.open(job)
+            if generation.admission.estimated:
+                generation = await _begun(generation, self._grace)
+            return Answering(backend, job, generation)
+
+        dispatched = await self.dispatcher.run(asked, attempt)
+        answer, handle = dispatched.value, dispatched.handle
+        target, reason = dispatched.decision.target, dispatched.decision.reason
+        switched: Callable[[], bool] = lambda: False  # noqa: E731
+        if isinstance(answer, Answering):
+            told: Generation = Told(answer.generation, handle)
+            if self._went_on is not None and answer.generation.admission.estimated:
+                told = continued = Continued(told, self._going_on(asked, job_for, target))
+                switched = lambda: continued.switched  # noqa: E731
+            answer = replace(answer, generation=told)
+        places = self.dispatcher.route_of(asked).targets
+        by_target = target in (place.resolved(asked.model) for place in places)
+        return Opened(answer, reason, dispatched.retries, handle, by_target, switched)
+
+    def _going_on(self, asked: Asked, job_for: JobFor, first: Target) -> GoOn:
+        """Has a target of the route that hasn't failed yet go on with the answer."""
+        failed = [first]
+
+        async def go_on(text: str, error: ApiError) -> Generation:
+            async def attempt(target: Target) -> Generation:
+                backend = self._backends[target.backend]
+                if target in failed or isinstance(backend, RelayBackend) or not _remote(backend):
+                    raise Unavailable(f"{target} can't go on with the answer")
+                return await backend.open(going_on(await job_for(backend, target.model), text))
+
+            dispatched = await self.dispatcher.run(asked, attempt)
+            target = dispatched.decision.target
+            if self._went_on is not None:
+                said = f"{failed[-1]} failed in the middle ({error}); {target} goes on"
+                self._went_on(asked.id, said)
+            failed.append(target)
+            return Told(dispatched.value, dispatched.handle)
+
+        return go_on
+
+    def way(self, asked: Asked) -> Way | None:
+        """Who may answer, for the keys of caches; ``None`` when no route takes the request."""
+        try:
+            route = self.dispatcher.route_of(asked)
+        except NotFound:
+            return None
+        return way_of(route, asked.model, self._backends, self._identities)
+
+    async def count(
+        self,
+        asked: Asked,
+        job_for: JobFor,
+        raw: RelayRequest,
+    ) -> tuple[str, str, int]:
+        """The backend that counted, why it was asked, and the tokens. Raises as :meth:`open`."""
+
+        async def attempt(target: Target) -> int:
+            backend = self._backends[target.backend]
+            if not isinstance(backend, RelayBackend):
+                return await backend.count(await job_for(backend, target.model))
+            relayed = await backend.relay(_renamed(raw, asked, target))
+            tap = Tap("application/json")
+            try:
+                async for chunk in relayed:
+                    tap.feed(chunk)
+            finally:
+                await relayed.close()
+            tap.finish()
+            if not tap.ended:
+                raise faults.garbage(backend.name, "no number of tokens")
+            return tap.usage.input_tokens
+
+        dispatched = await self.dispatcher.run(asked, attempt)
+        dispatched.handle.finished()
+        decision = dispatched.decision
+        return decision.target.backend, decision.reason, dispatched.value
+
+    # ------------------------------------------------------------------- the backends themselves
+
+    async def probe(self, name: str) -> None:
+        """Raises :class:`ApiError` unless the backend is there."""
+        backend = self._backends[name]
+        if isinstance(backend, Remote):
+            await backend.health()
+
+    async def model_names(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What each backend elsewhere lists, by its name; one that doesn't answer lists nothing."""
+        remote = [(n, b) for n, b in self._backends.items() if isinstance(b, Remote)]
+        listed = await asyncio.gather(*(_listed(backend) for _, backend in remote))
+        return tuple((name, found) for (name, _), found in zip(remote, listed, strict=True))
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The names of the backends that are reached over the network."""
+        return tuple(n for n, backend in self._backends.items() if isinstance(backend, Remote))
+
+    async def close(self) -> None:
+        """Closes every connection to a backend."""
+        for backend in self._backends.values():
+            if isinstance(backend, Remote):
+                await backend.close()
+
+    # ------------------------------------------------------------------------------- attempts
+
+    async def _pass(self, backend: RelayBackend, raw: RelayRequest) -> Passing:
+        relayed = await backend.relay(raw)
+        named = dict(reversed(relayed.headers))
+        tap = Tap(
+            named.get("content-type", ""), named.get("content-encoding", ""), clock=self._clock
+        )
+        body = relayed.__aiter__()
+        ahead: list[bytes] = []
+        try:
+            body = await _until_content(body, tap, ahead, self._grace)
+            if tap.error is not None and tap.first_content_at is None:
+                raise faults.in_stream(backend.name, tap.error.payload)
+            if tap.finished and tap.cut_off and tap.first_content_at is None:
+                raise faults.cut_off(backend.name)
+        except BaseException:
+            await relayed.close()
+            raise
+        return Passing(backend, relayed, body, tuple(ahead), tap)
+
+
+class _Ahead:
+    """A generation of which some events were taken already."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        taken: list[BackendEvent],
+        next_: asyncio.Future[BackendEvent | None] | None,
+        source: AsyncIterator[BackendEvent],
+    ) -> None:
+        self._generation = generation
+        self._taken = deque(taken)
+        self._next = next_
+        self._source = source
+
+    @property
+    def admission(self) -> Admission:
+        return self._generation.admission
+
+    async def __aiter__(self) -> AsyncIterator[BackendEvent]:
+        while self._taken:
+            yield self._taken.popleft()
+        while True:
+            if self._next is None:
+                self._next = asyncio.ensure_future(_next(self._source))
+            # Who stops waiting may come back for it: nothing that was sent is lost.
+            event = await asyncio.shield(self._next)
+            self._next = None
+            if event is None:
+                return
+            yield event
+            if isinstance(event, Finish):
+                return
+
+    async def cancel(self) -> None:
+        await self._generation.cancel()
+        await _dropped(self._next)
+
+
+async def _begun(generation: Generation, grace: float) -> Generation:
+    """The generation once content is there, or after its time for that; raises its error."""
+    source = generation.__aiter__()
+    taken: list[BackendEvent] = []
+    next_: asyncio.Future[BackendEvent | None] | None = None
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while not any(isinstance(e, Delta | Parsed | Finish) for e in taken[-1:]):
+                    next_ = asyncio.ensure_future(_next(source))
+                    event = await asyncio.shield(next_)
+                    next_ = None
+                    if event is None:
+                        break
+                    taken.append(event)
+    except BaseException:
+        await generation.cancel()
+        await _dropped(next_)
+        raise
+    return _Ahead(generation, taken, next_, source)
+
+
+async def _until_content(
+    body: AsyncIterator[bytes], tap: Tap, ahead: list[bytes], grace: float
+) -> AsyncIterator[bytes]:
+    """Takes chunks until the tap sees content, an error or the end; what is left of the body.
+
+    Of a body that isn't a stream nothing is seen before its end.
+    """
+    next_: asyncio.Future[bytes | None] | None = None
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while tap.first_content_at is None and tap.error is None and tap.readable:
+                    next_ = asyncio.ensure_future(_next(body))
+                    chunk = await asyncio.shield(next_)
+                    next_ = None
+                    if chunk is None:
+                        tap.finish()
+                        break
+                    tap.feed(chunk)
+                    ahead.append(chunk)
+    except BaseException:
+        await _dropped(next_)
+        raise
+    return body if next_ is None else _after(next_, body)
+
+
+async def _after(
+    first: asyncio.Future[bytes | None], body: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    try:
+        chunk = await first
+        while chunk is not None:
+            yield chunk
+            chunk = await _next(body)
+    finally:
+        await _dropped(first)
+
+
+async def _next(source: AsyncIterator[T]) -> T | None:
+    return await anext(source, None)
+
+
+async def _dropped(
+    work: asyncio.Future[BackendEvent | None] | asyncio.Future[bytes | None] | None,
+) -> None:
+    """Ends a wait that nobody is interested in any more."""
+    if work is None:
+        return
+    work.cancel()
+    with suppress(asyncio.CancelledError, ApiError):
+        await work
+
+
+def _remote(backend: Backend) -> bool:
+    return isinstance(backend, Remote)
+
+
+async def _listed(backend: Remote) -> tuple[str, ...]:
+    try:
+        return await backend.model_names()
+    except ApiError:
+        return ()
+
+
+def _renamed(raw: RelayRequest, asked: Asked, target: Target) -> RelayRequest:
+    return raw if target.model == asked.model else replace(raw, model=target.model)
