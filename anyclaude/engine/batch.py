@@ -2,10 +2,12 @@
 
 A step gives every running answer one token and then reads one chunk of one prompt. Each row has
 its own caches (see :mod:`anyclaude.engine.ragged`), so that rows come and go without a copy and
-short ones are never padded to long ones. The pass for the next token is under way before the
-last one is looked at; a row that turns out to have ended has then been fed once more, which its
-``fed`` count knows. Where a row has a grammar (see :mod:`anyclaude.engine.constraint`), the last
-tokens are read while the pass computes, and the masks are made beside it too.
+short ones are never padded to long ones; those of like length that go on together are put
+together for as long as they do (:mod:`anyclaude.engine.stacked`). The pass for the next token is
+under way before the last one is looked at; a row that turns out to have ended has then been fed
+once more, which its ``fed`` count knows. Where a row has a grammar (see
+:mod:`anyclaude.engine.constraint`), the last tokens are read while the pass computes, and the
+masks are made beside it too.
 
 Everything runs on the MLX thread.
 """
@@ -28,6 +30,7 @@ from anyclaude.engine.ragged import any_length, ragged
 from anyclaude.engine.rows import Detokenizer, Ended, Row, Step
 from anyclaude.engine.sampling import make_sampler
 from anyclaude.engine.scheduler import ChunkSizer, next_reader, price
+from anyclaude.engine.stacked import Stacker
 from anyclaude.engine.stop import StopText
 
 SHORT_END = 64
@@ -37,8 +40,9 @@ less than a pass for the last one alone. Prompts as short as this share their la
 
 
 class Batch:
-    """``shared`` says whether several rows can take one pass (``ragged.fits``), ``head`` narrows
-    the model's output layer if it can be."""
+    """``shared`` says whether several rows can take one pass (``ragged.fits``), ``stacks`` whether
+    over common buffers too (``stacked.fits``); ``head`` narrows the model's output layer if it can
+    be."""
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Batch:
         layout: Layout,
         *,
         shared: bool,
+        stacks: bool,
         head: Head | None,
         eos_ids: frozenset[int],
         detokenizer: Callable[[], Detokenizer],
@@ -55,11 +60,13 @@ class Batch:
         self._model = model
         self._layout = layout
         self._shared = shared
+        self._stacks = stacks
         self._head = head
         self._eos = eos_ids
         self._detokenizer = detokenizer
         self._sizer = sizer
         self._clock = clock
+        self._stacker = Stacker()
         self._reading: list[Row] = []
         self._joining: list[Row] = []  # All read but the last token, which the next pass takes.
         self._writing: list[Row] = []
@@ -106,6 +113,10 @@ class Batch:
             if row in rows:
                 rows.remove(row)
         self._keep_writing([r for r in self._writing if r is not row])
+
+    def apart(self) -> None:
+        """Every row's own caches hold what it has computed, until the next step."""
+        self._stacker.apart()
 
     # -------------------------------------------------------------------------------- a step
 
@@ -171,9 +182,10 @@ class Batch:
             inputs.append(mx.array([row.job.tokens[-1] for row in joining], mx.uint32))
         rows = [*going, *joining]
         if not rows:
+            self._stacker.apart()
             return None
         tokens = inputs[0] if len(inputs) == 1 else mx.concatenate(inputs)
-        following = self._next(rows, going, self._forward(rows, tokens[:, None]))
+        following = self._next(rows, going, self._following(rows, tokens[:, None]))
         for row in rows:
             row.fed += 1
         mx.async_eval(following)  # type: ignore[no-untyped-call]
@@ -212,6 +224,8 @@ class Batch:
         return self._sampled[mx.array([index[id(row)] for row in rows])]
 
     def _keep_writing(self, rows: list[Row]) -> None:
+        if len(rows) != len(self._writing):
+            self._stacker.apart()
         if self._sampled is not None:
             self._sampled = self._chosen(rows) if rows else None
         self._writing = rows
@@ -308,11 +322,19 @@ class Batch:
 
     # ---------------------------------------------------------------------------- the forward
 
-    def _forward(
-        self, rows: Sequence[Row], tokens: mx.array, counts: Sequence[int] | None = None
-    ) -> mx.array:
-        """Scores after each row's last token, of shape (rows, vocabulary)."""
-        counts = counts or [1] * len(rows)
+    def _following(self, rows: Sequence[Row], tokens: mx.array) -> mx.array:
+        """Scores after one more token of each row, of shape (rows, vocabulary)."""
+        counts = [1] * len(rows)
+        caches = [row.caches for row in rows]
+        stack = self._stacker.stack(caches) if self._stacks else None
+        if stack is None:
+            return self._forward(rows, tokens, counts)
+        logits = self._scores(tokens, list(stack.layers), counts)[:, -1]
+        stack.advance()
+        return logits
+
+    def _forward(self, rows: Sequence[Row], tokens: mx.array, counts: Sequence[int]) -> mx.array:
+        """Scores after each row's last of ``counts`` tokens, of shape (rows, vocabulary)."""
         if len(rows) == 1:
             return self._scores(tokens, rows[0].caches, counts)[:, -1]
         if self._shared:

@@ -30,7 +30,8 @@ Progress = Callable[[float, str], None]
 class LoadedModel:
     """A model ready to run. ``weight_bytes`` is what it holds in memory, ``context_limit`` its
     own window in tokens (0 when it declares none); ``rows_share_passes`` is whether several
-    answers can be written in one forward pass, ``head`` narrows its output layer."""
+    answers can be written in one forward pass, ``rows_stack`` whether over common buffers, ``head``
+    narrows its output layer."""
 
     name: str
     path: Path
@@ -44,6 +45,7 @@ class LoadedModel:
     weight_bytes: int
     tools: Literal["template", "fallback"]
     rows_share_passes: bool = False
+    rows_stack: bool = False
     head: Head | None = None
 
 
@@ -54,7 +56,7 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
     """
     from mlx_lm import utils
 
-    from anyclaude.engine import head, ragged
+    from anyclaude.engine import head, ragged, stacked
 
     progress(0.0, "reading files")
     try:
@@ -72,6 +74,7 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
         weight_bytes = _materialise(model, progress)
         ragged.install(model)
         shared = ragged.fits(model, len(tokenizer))
+        stack = shared and stacked.fits(model, len(tokenizer))
         narrowed = head.install(model)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
         reason = str(error).strip() or type(error).__name__
@@ -93,6 +96,7 @@ def load_model(path: Path, name: str, progress: Progress, fallback: ToolFallback
         weight_bytes=weight_bytes,
         tools=template.tools,
         rows_share_passes=shared,
+        rows_stack=stack,
         head=narrowed,
     )
 

@@ -12,7 +12,7 @@ their rows take turns.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import mlx.core as mx
@@ -156,9 +156,13 @@ def attention(
     """mlx-lm's attention, and row by row over :class:`Rows`."""
     if not (isinstance(keys, Rows) and isinstance(values, Rows)):
         assert not isinstance(keys, Rows) and not isinstance(values, Rows)
-        if queries.shape[2] == 1 and mask is None and sinks is None and not hasattr(cache, "bits"):
-            return _one(queries, keys, values, scale)
         assert not isinstance(mask, _Masks)
+        every_head = mask is None or (
+            isinstance(mask, mx.array) and mask.ndim == 4 and mask.shape[1] == 1
+        )
+        if queries.shape[2] == 1 and every_head and sinks is None and not hasattr(cache, "bits"):
+            assert not isinstance(mask, str)
+            return _one(queries, keys, values, scale, mask)
         scored: mx.array = base.scaled_dot_product_attention(
             queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks
         )
@@ -186,8 +190,10 @@ def _apart(rows: mx.array) -> list[mx.array]:
     return list(mx.split(rows, rows.shape[0])) if rows.shape[0] > 1 else [rows]
 
 
-def _one(query: mx.array, keys: mx.array, values: mx.array, scale: float) -> mx.array:
-    """Attention of one position that sees everything.
+def _one(
+    query: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array | None = None
+) -> mx.array:
+    """Attention of one position, which sees everything or what the ``mask`` for all heads says.
 
     MLX's CPU build reads the keys once per query head; there, the heads that share keys become
     positions of one product. Metal has a kernel of its own for this.
@@ -195,9 +201,9 @@ def _one(query: mx.array, keys: mx.array, values: mx.array, scale: float) -> mx.
     rows, heads, _, size = query.shape
     shared = keys.shape[1]
     if _METAL or heads == shared:
-        return mx.fast.scaled_dot_product_attention(query, keys, values, scale=scale, mask=None)
+        return mx.fast.scaled_dot_product_attention(query, keys, values, scale=scale, mask=mask)
     folded = query.reshape(rows, shared, heads // shared, size)
-    out = mx.fast.scaled_dot_product_attention(folded, keys, values, scale=scale, mask=None)
+    out = mx.fast.scaled_dot_product_attention(folded, keys, values, scale=scale, mask=mask)
     return out.reshape(rows, heads, 1, values.shape[-1])
 
 
@@ -216,7 +222,17 @@ _THEIRS = (base.scaled_dot_product_attention,)
 
 
 def fits(model: nn.Module, vocabulary: int) -> bool:
-    """Whether rows can share a pass: tried on two short rows against each alone."""
+    """Whether rows can share a pass over caches of their own: tried."""
+    return agrees(model, vocabulary, lambda rows: ragged(rows, (1, 1)))
+
+
+def agrees(
+    model: nn.Module, vocabulary: int, layers: Callable[[list[RowCaches]], list[object]]
+) -> bool:
+    """Whether a common pass over the ``layers`` of two short rows gives what each gives alone.
+
+    ``layers`` is asked before each of a few passes, always with the same rows.
+    """
     together = [_fed(model, prompt, vocabulary) for prompt in _PROMPTS]
     separate = [_fed(model, prompt, vocabulary) for prompt in _PROMPTS]
     for step in range(3):  # What a layer forgets to keep shows a step later.
@@ -228,10 +244,10 @@ def fits(model: nn.Module, vocabulary: int) -> bool:
             ]
         ).astype(mx.float32)
         try:
-            shared = model(nexts, cache=ragged(together, (1, 1)))[:, -1].astype(mx.float32)
+            common = model(nexts, cache=layers(together))[:, -1].astype(mx.float32)
         except (Unsupported, TypeError, ValueError, AttributeError, IndexError):
             return False
-        error = float(mx.max(mx.abs(shared - expected)))
+        error = float(mx.max(mx.abs(common - expected)))
         if error > 0.1 * max(float(mx.std(expected)), 1e-6):
             return False
     return True

@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm import utils
+from mlx_lm.models.base import create_attention_mask
 from mlx_lm.models.cache import KVCache
 
 from anyclaude.engine import model_config
@@ -100,10 +101,14 @@ class ScriptedModel(nn.Module):  # type: ignore[misc]
 
     def __call__(self, inputs: mx.array, cache: list[Any]) -> mx.array:
         self._watch.before()
+        # Before the cache is written to, as models ask.
+        mask = create_attention_mask(inputs, cache[0]) if inputs.shape[1] == 1 else None
         ids = mx.repeat(inputs.astype(mx.float32)[:, None, :, None], self._width, axis=3)
         keys, _ = cache[0].update_and_fetch(ids, ids)
         rows = keys.each if isinstance(keys, Rows) else list(mx.split(keys, keys.shape[0]))
         histories = [[int(token) for token in _floats(row[0, 0, :, 0])] for row in rows]
+        if isinstance(mask, mx.array):
+            histories = [_seen(history, row) for history, row in zip(histories, mask, strict=True)]
         if inputs.shape[1] > 1:
             counts = getattr(cache[0], "lengths", [inputs.shape[1]] * len(rows))
             self._watch.read(sum(counts))
@@ -177,7 +182,14 @@ def load_scripted(
         weight_bytes=0,
         tools=template.tools,
         rows_share_passes=True,
+        rows_stack=True,
     )
+
+
+def _seen(history: list[int], mask: mx.array) -> list[int]:
+    """The tokens that a row's mask lets it see."""
+    columns = cast("list[bool]", mask.flatten().tolist())
+    return [token for token, seen in zip(history, columns, strict=True) if seen]
 
 
 def _floats(array: mx.array) -> list[float]:

@@ -91,6 +91,7 @@ class Serving:
             model.model,
             self.layout,
             shared=model.rows_share_passes,
+            stacks=model.rows_stack,
             head=model.head,
             eos_ids=model.eos_ids,
             detokenizer=lambda: model.tokenizer.detokenizer,
@@ -345,6 +346,7 @@ class Serving:
         """Stores a row's KV in the tree; returns the bytes that the whole of it takes."""
         if not row.fed:
             return 0
+        self._batch.apart()
         kv = self.layout.views(row.caches)
         nbytes = sum(layer_bytes(layer) for layer in kv.layers if layer is not None)
         if not self._limits.cache_enabled:

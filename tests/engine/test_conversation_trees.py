@@ -21,7 +21,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from numpy.typing import NDArray
 
 from anyclaude.backend import BackendRequest
-from anyclaude.engine import ragged
+from anyclaude.engine import ragged, stacked
 from anyclaude.engine.engine import Engine, EngineOptions
 from anyclaude.engine.load import LoadedModel
 from anyclaude.events import Bus
@@ -128,6 +128,7 @@ class WatchedLoader:
             model=self.model,
             defaults=Sampling(),
             rows_share_passes=ragged.fits(self.model, VOCABULARY),
+            rows_stack=stacked.fits(self.model, VOCABULARY),
         )
 
 

@@ -10,7 +10,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models import deepseek_v3, gemma3_text, gpt_oss, llama, mamba, qwen3_next
 
-from anyclaude.engine import head, ragged
+from anyclaude.engine import head, ragged, stacked
 from anyclaude.engine.load import LoadedModel
 from anyclaude.types import Sampling
 from tests.doubles.token_model import embedded_base
@@ -164,5 +164,6 @@ class TinyLoader:
             model=model,
             defaults=Sampling(),
             rows_share_passes=ragged.fits(model, vocab),
+            rows_stack=stacked.fits(model, vocab),
             head=head.install(model),
         )
