@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 import sys
 from pathlib import Path
+
+SPIN = "8"
+"""OpenBLAS's threads wait 2^8 cycles for more work instead of 2^26, some 20 ms: a decode step has
+many products and as many small operations between them, during which a waiting thread would take
+a core from the thread that builds the next step's graph. Whoever sets the variable is followed."""
 
 _FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 _PATTERNS = (
@@ -30,6 +36,7 @@ def load_blas() -> str | None:
     """
     if not sys.platform.startswith("linux") or "mlx.core" in sys.modules:
         return None
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", SPIN)  # Read as the library is loaded.
     for candidate in _candidates():
         try:
             ctypes.CDLL(candidate, mode=ctypes.RTLD_GLOBAL)
