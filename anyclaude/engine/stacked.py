@@ -30,22 +30,57 @@ SPARE = 64
 """Empty columns that any row may have; above, an eighth of what all rows hold."""
 
 
+class Columns:
+    """Where the rows of a stack stand; ``empty`` are the columns to the left of each, ``end`` is
+    the one that the next tokens take.
+
+    Layers know this and not their stack: a cycle would keep the buffers until the collector comes.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.end = max(lengths)
+        self.empty = tuple(self.end - length for length in lengths)
+        self._at: tuple[int, mx.array] | None = None
+        self._masks: dict[int | None, mx.array] = {}
+
+    @property
+    def offsets(self) -> mx.array:
+        """Each row's position in its text, of shape (rows)."""
+        if self._at is None or self._at[0] != self.end:
+            self._at = self.end, mx.array([self.end - empty for empty in self.empty])
+        return self._at[1]
+
+    def mask(self, window: int | None) -> mx.array | None:
+        """What each row sees of the columns, its new one included: (rows, 1, 1, columns)."""
+        if not any(self.empty) and window is None:
+            return None
+        if window not in self._masks:
+            first = [max(e, self.end + 1 - window) if window else e for e in self.empty]
+            columns = mx.arange(self.end + 1)[None]
+            self._masks[window] = (columns >= mx.array(first)[:, None])[:, None, None]
+        return self._masks[window]
+
+    def advance(self) -> None:
+        self.end += 1
+        self._masks = {}
+
+
 class StackedKV:
     """One layer's buffers, as the model's layers want a cache."""
 
-    __slots__ = ("_keys", "_stack", "_values")
+    __slots__ = ("__weakref__", "_columns", "_keys", "_values")
 
-    def __init__(self, stack: Stack, keys: mx.array, values: mx.array) -> None:
-        self._stack = stack
+    def __init__(self, columns: Columns, keys: mx.array, values: mx.array) -> None:
+        self._columns = columns
         self._keys = keys
         self._values = values
 
     @property
     def offset(self) -> mx.array:
-        return self._stack.offsets
+        return self._columns.offsets
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        end = self._stack.end
+        end = self._columns.end
         if end == self._keys.shape[2]:
             self._keys, self._values = _longer(self._keys), _longer(self._values)
         self._keys[:, :, end : end + 1] = keys
@@ -55,12 +90,12 @@ class StackedKV:
     def make_mask(
         self, count: int, window_size: int | None = None, **options: object
     ) -> mx.array | None:
-        return self._stack.mask(window_size)
+        return self._columns.mask(window_size)
 
-    def row(self, index: int, start: int, stop: int) -> tuple[mx.array, mx.array]:
+    def row(self, index: int) -> tuple[mx.array, mx.array]:
         """One row's keys and values without its empty columns; nothing is copied."""
-        at = slice(index, index + 1)
-        return self._keys[at, :, start:stop], self._values[at, :, start:stop]
+        at, own = slice(index, index + 1), slice(self._columns.empty[index], self._columns.end)
+        return self._keys[at, :, own], self._values[at, :, own]
 
 
 class Stack:
@@ -68,11 +103,7 @@ class Stack:
 
     def __init__(self, rows: Sequence[RowCaches]) -> None:
         self._rows = list(rows)
-        lengths = [_length(row) for row in rows]
-        self.end = max(lengths)
-        self._empty = [self.end - length for length in lengths]
-        self._at: tuple[int, mx.array] | None = None
-        self._masks: dict[int | None, mx.array] = {}
+        self._columns = Columns([_length(row) for row in rows])
         self.layers: list[StackedKV] = [self._put(layer) for layer in zip(*rows, strict=True)]
 
     def holds(self, rows: Sequence[RowCaches]) -> bool:
@@ -80,40 +111,24 @@ class Stack:
             mine is theirs for mine, theirs in zip(self._rows, rows, strict=True)
         )
 
-    @property
-    def offsets(self) -> mx.array:
-        """Each row's position in its text, of shape (rows)."""
-        if self._at is None or self._at[0] != self.end:
-            self._at = self.end, mx.array([self.end - empty for empty in self._empty])
-        return self._at[1]
-
-    def mask(self, window: int | None) -> mx.array | None:
-        """What each row sees of the columns, its new one included: (rows, 1, 1, columns)."""
-        if not any(self._empty) and window is None:
-            return None
-        if window not in self._masks:
-            first = [max(e, self.end + 1 - window) if window else e for e in self._empty]
-            columns = mx.arange(self.end + 1)[None]
-            self._masks[window] = (columns >= mx.array(first)[:, None])[:, None, None]
-        return self._masks[window]
-
     def advance(self) -> None:
         """A pass over all layers has begun: every row has one token more."""
-        self.end += 1
-        self._masks = {}
+        self._columns.advance()
 
     def dissolve(self) -> None:
         """Every row has its caches back."""
+        end = self._columns.end
         for number, layer in enumerate(self.layers):
-            for index, (row, empty) in enumerate(zip(self._rows, self._empty, strict=True)):
+            for index, (row, empty) in enumerate(zip(self._rows, self._columns.empty, strict=True)):
                 cache = _plain(row[number])
-                cache.keys, cache.values = layer.row(index, empty, self.end)
-                cache.offset = self.end - empty
+                cache.keys, cache.values = layer.row(index)
+                cache.offset = end - empty
 
     def _put(self, caches: Sequence[object]) -> StackedKV:
         keys, values = [], []
-        room = -(-(self.end + 1) // KVCache.step) * KVCache.step - self.end
-        for cache, empty in zip(caches, self._empty, strict=True):
+        end = self._columns.end
+        room = -(-(end + 1) // KVCache.step) * KVCache.step - end
+        for cache, empty in zip(caches, self._columns.empty, strict=True):
             padding = [(0, 0), (0, 0), (empty, room), (0, 0)]
             own_keys, own_values = _plain(cache).keys_and_values()
             keys.append(mx.pad(own_keys, padding))
@@ -122,7 +137,7 @@ class Stack:
         mx.eval(joined)
         for cache in caches:  # Each layer's are let go of before the next is copied.
             _plain(cache).keys = _plain(cache).values = None
-        return StackedKV(self, *joined)
+        return StackedKV(self._columns, *joined)
 
 
 class Stacker:

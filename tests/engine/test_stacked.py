@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Sequence
 
 import mlx.core as mx
@@ -152,4 +154,15 @@ def test_each_row_sees_its_own_columns_and_a_window_the_last_ones() -> None:
     window = layer.make_mask(1, window_size=2, return_array=False)
     assert window is not None
     assert np.array(window)[:, 0, 0].tolist() == [[False, False, False, True, True]] * 2
-    assert Stack(rows_of(3, 3)).mask(None) is None
+    assert Stack(rows_of(3, 3)).layers[0].make_mask(1) is None
+
+
+def test_buffers_go_with_their_stack_and_not_when_the_collector_comes() -> None:
+    stack = Stack(rows_of(3, 5))
+    layer, whole = weakref.ref(stack.layers[0]), weakref.ref(stack)
+    gc.disable()
+    try:
+        del stack
+        assert (layer(), whole()) == (None, None)
+    finally:
+        gc.enable()
