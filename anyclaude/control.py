@@ -119,6 +119,15 @@ class PrefixTreePicture:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotTarget:
+    """Where the requests of one of the client's slots go: a backend's name, or ``NAME/model``,
+    given by hand; empty where the routes say."""
+
+    slot: str
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Switch:
     """Something that can be turned on and off while anyclaude runs; ``group`` is its heading."""
 
@@ -155,6 +164,18 @@ class Control(Protocol):
 
     async def reset_backend(self, name: str) -> None:
         """Closes a backend's breaker, so that requests go there again; raises NotFound."""
+        ...
+
+    async def slots(self) -> tuple[SlotTarget, ...]:
+        """Claude Code's slots: opus, sonnet, haiku, subagent."""
+        ...
+
+    async def set_slot(self, slot: str, target: str) -> None:
+        """Has a slot's requests go to a backend, or ``NAME/model``, until anyclaude ends; an empty
+        ``target`` has them go where the routes say.
+
+        Raises InvalidRequest for another slot, NotFound for a backend that no route leads to.
+        """
         ...
 
     async def requests(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from anyclaude.control import BackendInfo
+from collections.abc import Sequence
+
+from anyclaude.control import BackendInfo, SlotTarget
 from anyclaude.events import EngineState, Vitals
 from tui import format as f
 from tui.lines import Line, Span, Tone, fit, line, meter
 
 _LOCAL = "mlx"
 _LABEL = 13
+_MOST = 200
+"""Models of one backend that are offered: a hub may list thousands."""
 
 
 def health(backend: BackendInfo, engine: EngineState) -> tuple[str, str, Tone]:
@@ -97,6 +101,25 @@ def facts(backend: BackendInfo, engine: EngineState, vitals: Vitals | None) -> l
         how: Tone = tone if tone == "error" else "text"
         lines.append(_field("detail", (f.clean(backend.detail), how)))
     return [*lines, *_remedy(word, local)]
+
+
+def slots(given: Sequence[SlotTarget]) -> list[tuple[str, Line]]:
+    """Claude Code's slots, and where each goes."""
+    return [(one.slot, _field(f.one_line(one.slot), _goes(one.target))) for one in given]
+
+
+def targets(found: Sequence[BackendInfo], given: str) -> list[tuple[str, Line]]:
+    """Where a slot may go: an empty name is where the routes say; ``given`` is marked."""
+    names = [""]
+    for backend in found:
+        names.append(backend.name)
+        if backend.type != _LOCAL:
+            names += [f"{backend.name}/{model}" for model in backend.models[:_MOST]]
+    return [(name, line((" ● " if name == given else "   ", "ok"), _goes(name))) for name in names]
+
+
+def _goes(target: str) -> Span:
+    return (f.one_line(target), "run") if target else ("where the routes say", "muted")
 
 
 def _waiting(backend: BackendInfo) -> str:

@@ -28,6 +28,7 @@ from anyclaude.control import (
     Flushed,
     ModelInfo,
     PrefixTreePicture,
+    SlotTarget,
     Stats,
     Switch,
 )
@@ -141,6 +142,12 @@ class AdminClient:
 
     async def reset_backend(self, name: str) -> None:
         await self._ask("POST", f"/anyclaude/backends/{quote(name, safe='')}/reset")
+
+    async def slots(self) -> tuple[SlotTarget, ...]:
+        return _list(SlotTarget, await self._ask("GET", "/anyclaude/slots"))
+
+    async def set_slot(self, slot: str, target: str) -> None:
+        await self._ask("PUT", "/anyclaude/slots", body={"slot": slot, "target": target})
 
     async def requests(
         self, limit: int = 200, before: float | None = None

@@ -26,6 +26,7 @@ from anyclaude.routing.retry import GiveUp, Plan, RetryOptions
 from anyclaude.routing.routes import RouteTable
 from anyclaude.routing.station import BackendView, Station, Stations
 from anyclaude.routing.values import Asked, BackendTraits, Clock, Decision, Route, Target
+from anyclaude.routing.values import Slot as ClientSlot
 
 T = TypeVar("T")
 
@@ -187,8 +188,8 @@ class Dispatcher:
         cooldowns = Cooldowns(clock, options.cooldown_s, publish)
         self._stations = Stations(backends, options.breaker, figures, cooldowns, clock, publish)
         self._affinity = Affinity(clock, limit=options.sessions, ttl=options.session_ttl_s)
-        table = RouteTable(routes, local=local)
-        self._chooser = Chooser(table, self._stations, self._affinity, rng, clock, estimate)
+        self._table = RouteTable(routes, local=local)
+        self._chooser = Chooser(self._table, self._stations, self._affinity, rng, clock, estimate)
 
     # ------------------------------------------------------------------------- one request
 
@@ -288,6 +289,20 @@ class Dispatcher:
     def route_of(self, asked: Asked) -> Route:
         """The route that takes the request; raises NotFound when none does."""
         return self._chooser.route_of(asked)
+
+    @property
+    def slots(self) -> Mapping[ClientSlot, Target]:
+        """The client's slots that were given to a target by hand."""
+        return self._table.by_hand
+
+    def send(self, slot: ClientSlot, target: Target | None) -> None:
+        """Has a slot's requests go to ``target`` from now on, ``None``: where the routes say.
+
+        Raises NotFound for a backend that no route leads to.
+        """
+        if target is not None:
+            self._station(target.backend)
+        self._table.send(slot, target)
 
     def snapshot(self) -> tuple[BackendView, ...]:
         """Every backend's state, in the order of the configuration."""

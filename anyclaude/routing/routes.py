@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import translate
 
-from anyclaude.errors import ConfigError, NotFound
-from anyclaude.routing.values import Asked, Conditions, Route, Target, family_of
+from anyclaude.errors import ConfigError, InvalidRequest, NotFound
+from anyclaude.routing.values import SLOTS, Asked, Conditions, Route, Slot, Target, family_of
 
 SLOT_PREFIX = "slot:"
 _LONG_WINDOW = "[1m]"
@@ -32,25 +32,41 @@ def default_routes(local: str) -> tuple[Route, ...]:
 
 
 class RouteTable:
-    """The routes in their order."""
+    """The routes in their order, after what slots were given by hand."""
 
     def __init__(self, routes: Sequence[Route], *, local: str | None = None) -> None:
         self.routes: tuple[Route, ...] = tuple(routes)
         if not self.routes and local is not None:
             self.routes = default_routes(local)
+        self._by_hand: dict[Slot, Route] = {}
+
+    @property
+    def by_hand(self) -> Mapping[Slot, Target]:
+        """Where slots go whatever the routes say."""
+        return {slot: route.targets[0] for slot, route in self._by_hand.items()}
+
+    def send(self, slot: Slot, target: Target | None) -> None:
+        """Has a slot's requests go there; ``None``: where the routes say again."""
+        if target is None:
+            self._by_hand.pop(slot, None)
+        else:
+            self._by_hand[slot] = Route(f"{SLOT_PREFIX}{slot}", (target,))
 
     def find(self, asked: Asked) -> Route:
         """The first route that takes the request.
 
         Raises :class:`NotFound`, which says what would have been taken.
         """
+        for slot in (asked.slot, family_of(asked.model)):
+            if slot in self._by_hand:
+                return self._by_hand[slot]
         for route in self.routes:
             if takes(route, asked):
                 return route
         known = "; ".join(dict.fromkeys(described(route) for route in self.routes))
-        slot = f" (slot {asked.slot})" if asked.slot else ""
+        named = f" (slot {asked.slot})" if asked.slot else ""
         raise NotFound(
-            f"no route takes the model {asked.model!r}{slot}, role {asked.role.value}, about"
+            f"no route takes the model {asked.model!r}{named}, role {asked.role.value}, about"
             f" {asked.tokens} tokens; there are routes for {known or 'nothing'}"
         )
 
@@ -75,6 +91,14 @@ def matches(pattern: str, asked: Asked) -> bool:
         or _glob(pattern, name)
         or (name.endswith(_LONG_WINDOW) and _glob(pattern, name.removesuffix(_LONG_WINDOW)))
     )
+
+
+def slot_named(name: str) -> Slot:
+    """Raises :class:`InvalidRequest` for what is no slot of the client's."""
+    found = next((slot for slot in SLOTS if slot == name), None)
+    if found is None:
+        raise InvalidRequest(f"there is no {name!r}; there are {', '.join(SLOTS)}", field="slot")
+    return found
 
 
 def described(route: Route) -> str:

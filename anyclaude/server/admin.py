@@ -49,6 +49,8 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/engine/restart", view_func=restart, methods=["POST"])
     app.add_url_rule(f"{prefix}/backends", view_func=backends, methods=["GET"])
     app.add_url_rule(f"{prefix}/backends/<name>/reset", view_func=reset_backend, methods=["POST"])
+    app.add_url_rule(f"{prefix}/slots", view_func=slots, methods=["GET"])
+    app.add_url_rule(f"{prefix}/slots", view_func=set_slot, methods=["PUT"])
     app.add_url_rule(f"{prefix}/requests", view_func=requests, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>", view_func=detail, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>/cancel", view_func=cancel, methods=["POST"])
@@ -150,6 +152,18 @@ async def backends() -> Response:
 async def reset_backend(name: str) -> Response:
     await context().control.reset_backend(name)
     return await _json({"backend": name, "breaker": "closed"})
+
+
+async def slots() -> Response:
+    return await _json(await context().control.slots())
+
+
+async def set_slot() -> Response:
+    """An empty ``target`` has the routes decide again."""
+    body = await _body()
+    slot, target = body.need("slot").text(filled=True), body.need("target").text()
+    await context().control.set_slot(slot, target)
+    return await _json({"slot": slot, "target": target})
 
 
 async def requests() -> Response:

@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterator
 
 from anyclaude.config.settings import Settings
-from anyclaude.control import BackendInfo
+from anyclaude.control import BackendInfo, SlotTarget
 from anyclaude.engine.engine import Engine
+from anyclaude.errors import ConfigError, InvalidRequest
 from anyclaude.events import Bus
 from anyclaude.gateway import Gateway
 from anyclaude.metrics.meter import Meter
+from anyclaude.routing.routes import parse_target, slot_named
 from anyclaude.routing.station import BackendView
+from anyclaude.routing.values import SLOTS
 
 
 class Backends:
@@ -64,6 +67,19 @@ class Backends:
     def reset(self, name: str) -> None:
         """Raises NotFound for a backend that isn't there."""
         self._gateway.dispatcher.reset(name)
+
+    def slots(self) -> tuple[SlotTarget, ...]:
+        """Every slot, and what it was given by hand."""
+        given = self._gateway.dispatcher.slots
+        return tuple(SlotTarget(slot, str(given[slot]) if slot in given else "") for slot in SLOTS)
+
+    def set_slot(self, slot: str, target: str) -> None:
+        """Raises InvalidRequest for what is no slot or no target, NotFound for no backend."""
+        try:
+            wanted = parse_target(target) if target else None
+        except ConfigError as error:
+            raise InvalidRequest(str(error), field="target") from error
+        self._gateway.dispatcher.send(slot_named(slot), wanted)
 
     def _own(self, view: BackendView) -> BackendInfo:
         engine, state = self._engine, self._bus.engine_state

@@ -22,6 +22,7 @@ from anyclaude.control import (
     Flushed,
     ModelInfo,
     PrefixTreePicture,
+    SlotTarget,
     Stats,
     Switch,
 )
@@ -142,6 +143,15 @@ class Steering:
     async def reset_backend(self, name: str) -> None:
         self._parts.backends.reset(name)
         self._event("breaker", f"the breaker of {name} was reset by hand")
+
+    async def slots(self) -> tuple[SlotTarget, ...]:
+        return self._parts.backends.slots()
+
+    async def set_slot(self, slot: str, target: str) -> None:
+        self._parts.backends.set_slot(slot, target)
+        self._event(
+            "route", f"{slot} goes {f'to {target}' if target else 'where the routes say'} now"
+        )
 
     async def requests(
         self, limit: int = 200, before: float | None = None

@@ -26,6 +26,7 @@ from anyclaude.control import (
     ModelInfo,
     PrefixNode,
     PrefixTreePicture,
+    SlotTarget,
     Stats,
     Switch,
 )
@@ -53,6 +54,7 @@ LATE = ToolIssue("", "unchecked", "late")
 CALL = ToolCallRecord("req_1", "toolu_1", "Bash", "valid", (LATE,), "{}", "{}")
 DETAIL = RequestDetail("req_1", headers=(("a", "b"),), canonical=(("billing", 1),),
                        tool_calls=(CALL,))  # fmt: skip
+SLOT = SlotTarget("haiku", "studio/gemma")
 SWITCH = Switch("billing_line", True, "Drops a line.", "Prompt")
 TREE = PrefixTreePicture(
     "SmolLM2", (PrefixNode(0, None, 0, 9, 40, True, False, 0, ("s",), AT, "<|im_start|>"),), 2
@@ -172,7 +174,11 @@ class AdminServer:
                 return 200, asdict(TREE)
             case "GET", "/anyclaude/switches":
                 return 200, [asdict(SWITCH)]
+            case "GET", "/anyclaude/slots":
+                return 200, [asdict(SLOT)]
             case "PUT", "/anyclaude/cache/pins" | "/anyclaude/admission" | "/anyclaude/switches":
+                return 200, body
+            case "PUT", "/anyclaude/slots":
                 return 200, body
             case "POST", "/anyclaude/models":
                 return 202, body

@@ -48,11 +48,13 @@ async def test_every_question_comes_back_as_its_value(server: AdminServer) -> No
         assert await client.sql("SELECT 1", 7) == doubles.RESULT
         assert await client.prefix_tree(5) == doubles.TREE
         assert await client.switches() == (doubles.SWITCH,)
+        assert await client.slots() == (doubles.SLOT,)
         assert await client.replay("req_1", "other") == "req_2"
         assert await client.reparse("req_1") == (doubles.CALL,)
         await client.pause(True)
         await client.pin("s/a", True)
         await client.set_switch("billing_line", False)
+        await client.set_slot("opus", "")
         await client.pull_model("org/name")
         await client.load_model("m")
         await client.unload_model()
@@ -60,11 +62,12 @@ async def test_every_question_comes_back_as_its_value(server: AdminServer) -> No
     assert ("GET", "/anyclaude/requests?limit=5&before=1.5", None) in server.asked
     assert ("POST", "/anyclaude/sql", {"query": "SELECT 1", "limit": 7}) in server.asked
     assert ("GET", "/anyclaude/cache/tree?limit=5", None) in server.asked
-    assert server.asked[-8:] == [
+    assert server.asked[-9:] == [
         ("POST", "/anyclaude/requests/req_1/reparse", None),
         ("PUT", "/anyclaude/admission", {"paused": True}),
         ("PUT", "/anyclaude/cache/pins", {"session_id": "s/a", "pinned": True}),
         ("PUT", "/anyclaude/switches", {"name": "billing_line", "on": False}),
+        ("PUT", "/anyclaude/slots", {"slot": "opus", "target": ""}),
         ("POST", "/anyclaude/models", {"name": "org/name"}),
         ("PUT", "/anyclaude/model", {"name": "m"}),
         ("DELETE", "/anyclaude/model", None),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from anyclaude.config.settings import BackendSettings, ResilienceSettings, RouteSettings
+from anyclaude.errors import InvalidRequest, NotFound
 from tests.doubles.chaos_upstream import (
     SSE_HEAD,
     Behaviour,
@@ -165,6 +166,32 @@ async def test_a_session_stays_where_it_was_answered(tmp_path: Path, fleet: Flee
         assert len(names) == 1
         others = {model(await at.stream()) for _ in range(6)}
         assert others == {"first", "second", "third"}
+
+
+async def test_a_slot_sent_by_hand_goes_there_at_once(tmp_path: Path, fleet: Fleet) -> None:
+    route = RouteSettings("*", ("first", "second"), "priority")
+    async with gate(tmp_path, fleet.backends(), route) as at:
+        control = at.runtime.control
+        assert model(await at.stream(model="claude-opus-5")) == "first"
+        await control.set_slot("opus", "second/big")
+        assert model(await at.stream(model="claude-opus-5")) == "second"
+        assert json.loads(fleet.there["second"].requests[-1][1])["model"] == "big"
+        assert await at.row("backend, model_requested") == ("second", "claude-opus-5")
+        assert model(await at.stream(model="claude-haiku-5")) == "first"
+        given = {one.slot: one.target for one in await control.slots()}
+        assert given == {"opus": "second/big", "sonnet": "", "haiku": "", "subagent": ""}
+        with pytest.raises(NotFound, match="no backend 'third'"):
+            await control.set_slot("opus", "third")
+        with pytest.raises(InvalidRequest, match="target: '/x' is no target"):
+            await control.set_slot("opus", "/x")
+        with pytest.raises(InvalidRequest, match="slot: there is no 'gemma'"):
+            await control.set_slot("gemma", "first")
+        await control.set_slot("opus", "")
+        assert model(await at.stream(model="claude-opus-5")) == "first"
+        assert await events(at, 2, "route") == [
+            "opus goes to second/big now",
+            "opus goes where the routes say now",
+        ]
 
 
 # ------------------------------------------------------------------------------- breakers

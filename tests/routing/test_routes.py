@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyclaude.errors import ConfigError, NotFound
-from anyclaude.routing.routes import RouteTable, parse_target
+from anyclaude.errors import ConfigError, InvalidRequest, NotFound
+from anyclaude.routing.routes import RouteTable, parse_target, slot_named
 from anyclaude.routing.values import Asked, Conditions, Route, Target, slot_of
 from anyclaude.types import Role
 
@@ -150,6 +150,28 @@ def test_what_nothing_takes_says_what_would_be_taken() -> None:
         "no route takes the model 'claude-opus' (slot opus), role title, about 7 tokens; there are"
         " routes for claude-* (role main, at least 5 tokens); slot:haiku (header x-key)"
     )
+
+
+def test_a_slot_goes_where_it_was_sent_by_hand_until_it_is_routed_again() -> None:
+    table = RouteTable([Route("claude-haiku-*", A), Route("*", (Target("b"),))])
+    haiku, sub = Asked("claude-haiku-5"), Asked("claude-haiku-5", Role.SUBAGENT)
+    table.send("haiku", Target("c", "small"))
+    assert table.find(haiku).targets == table.find(sub).targets == (Target("c", "small"),)
+    table.send("subagent", Target("d"))
+    assert table.find(sub).targets == (Target("d"),), "a subagent is one first"
+    assert table.by_hand == {"haiku": Target("c", "small"), "subagent": Target("d")}
+    assert table.find(Asked("other", Role.SUBAGENT)).targets == (Target("d"),)
+    assert table.find(Asked("other")).targets == (Target("b"),)
+    table.send("haiku", None)
+    table.send("subagent", None)
+    assert table.find(haiku).targets == table.find(sub).targets == A
+    assert table.by_hand == {}
+
+
+@pytest.mark.parametrize("name", ["", "gemma", "Opus"])
+def test_what_is_no_slot_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"slot: there is no .*; there are opus, sonnet"):
+        slot_named(name)
 
 
 @given(st.text(max_size=30), st.sampled_from(list(Role)))

@@ -17,6 +17,7 @@ from anyclaude.control import (
     ModelInfo,
     PrefixNode,
     PrefixTreePicture,
+    SlotTarget,
     Stats,
     Switch,
 )
@@ -50,6 +51,7 @@ TREE = PrefixTreePicture(
     3,
 )
 CALL = ToolCallRecord("req_1", "t", "Bash", "failed", (ToolIssue("", "parse", "x"),), "{", "")
+SLOT = SlotTarget("haiku", "mlx")
 SWITCH = Switch("billing_line", True, "Drops a line.", "Prompt")
 
 Step = StreamEvent | Callable[[], Awaitable[None]]
@@ -209,6 +211,14 @@ class FakeControl:
         if name not in {backend.name for backend in await self.backends()}:
             raise NotFound(f"there is no backend {name!r}")
         self.done.append(("reset", name))
+
+    async def slots(self) -> tuple[SlotTarget, ...]:
+        return (SLOT,)
+
+    async def set_slot(self, slot: str, target: str) -> None:
+        if slot != SLOT.slot:
+            raise InvalidRequest(f"there is no {slot!r}", field="slot")
+        self.done.append(("slot", slot, target))
 
     async def backends(self) -> tuple[BackendInfo, ...]:
         return (BackendInfo("mlx", "mlx", True, 0, 12.0),)

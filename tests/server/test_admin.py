@@ -24,7 +24,7 @@ from anyclaude.events import (
 )
 from anyclaude.records import RequestRecord, SqlResult, ToolCallRecord, ToolIssue
 from tests.server.conftest import BODY
-from tests.server.fakes import CALL, SWITCH, TOKEN, TREE, Running, serving
+from tests.server.fakes import CALL, SLOT, SWITCH, TOKEN, TREE, Running, serving
 from tests.server.raw import wire
 
 AUTH = {"authorization": f"Bearer {TOKEN}"}
@@ -97,6 +97,8 @@ async def test_every_action_reaches_control(admin: httpx.AsyncClient, server: Ru
             "the prefix tree holds nothing of a session 'absent'",
         ),
         ("PUT", "/admission", {"json": {"paused": "yes"}}, 400, "paused: Input should be a valid"),
+        ("PUT", "/slots", {"json": {"slot": "x", "target": ""}}, 400, "slot: there is no 'x'"),
+        ("PUT", "/slots", {"json": {"slot": "haiku"}}, 400, "target: Field required"),
         ("PUT", "/switches", {"json": {"name": "x", "on": True}}, 404, "there is no switch 'x'"),
         ("PUT", "/switches", {"json": {"name": "x", "on": 1}}, 400, "on: Input should be a valid"),
         ("POST", "/models", {"json": {"name": "org/second"}}, 409, "org/first is being downloaded"),
@@ -125,6 +127,8 @@ async def test_the_client_gets_what_control_says(server: Running) -> None:
     async with AdminClient.at(server.url, TOKEN) as client:
         assert await client.prefix_tree(7) == TREE
         assert await client.switches() == (SWITCH,)
+        assert await client.slots() == (SLOT,)
+        await client.set_slot("haiku", "studio/org/model")
         assert await client.reparse("req_1") == (CALL,)
         assert await client.replay("req_1") == "req_2"
         assert await client.replay("req_1", "other") == "req_2"
@@ -138,6 +142,7 @@ async def test_the_client_gets_what_control_says(server: Running) -> None:
             await client.replay("req_9")
     assert server.control.done == [
         ("tree", 7),
+        ("slot", "haiku", "studio/org/model"),
         ("replay", "req_1", ""),
         ("replay", "req_1", "other"),
         ("pause", True),

@@ -14,6 +14,7 @@ from anyclaude.control import (
     Flushed,
     ModelInfo,
     PrefixTreePicture,
+    SlotTarget,
     Stats,
     Switch,
 )
@@ -114,6 +115,7 @@ class FakeControl:
     neighbours: tuple[tuple[object, ...], ...] = ()
     sought: list[str] = field(default_factory=list)
     served: tuple[BackendInfo, ...] = ()
+    given: tuple[SlotTarget, ...] = tuple(map(SlotTarget, ("opus", "sonnet", "haiku", "subagent")))
 
     def _note(self, *call: str) -> None:
         self.calls.append(call)
@@ -145,6 +147,16 @@ class FakeControl:
 
     async def reset_backend(self, name: str) -> None:
         self._note("reset_backend", name)
+
+    async def slots(self) -> tuple[SlotTarget, ...]:
+        self._note("slots")
+        return self.given
+
+    async def set_slot(self, slot: str, target: str) -> None:
+        self._note("set_slot", slot, target)
+        self.given = tuple(
+            SlotTarget(slot, target) if one.slot == slot else one for one in self.given
+        )
 
     async def backends(self) -> tuple[BackendInfo, ...]:
         self._note("backends")

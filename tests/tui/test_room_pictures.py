@@ -98,6 +98,17 @@ async def test_backends(console: Opener, svg: SnapshotAssertion, size: tuple[int
 
 
 @sizes
+async def test_backends_slots(
+    console: Opener, svg: SnapshotAssertion, size: tuple[int, int]
+) -> None:
+    async with console(size=size, source=source()) as stage:
+        await stage.send(*busy())
+        await stage.press("b", "s", "j", "j", "enter")
+        await stage.settle()
+        assert stage.picture() == svg
+
+
+@sizes
 async def test_backends_none(
     console: Opener, svg: SnapshotAssertion, size: tuple[int, int]
 ) -> None:

@@ -422,6 +422,39 @@ async def test_backends_that_do_not_answer(console: Opener) -> None:
         assert "1 of 3 healthy" in stage.text()
 
 
+async def test_a_slot_is_sent_to_a_model_of_a_backend_and_back(console: Opener) -> None:
+    async with console(source=source()) as stage:
+        await stage.send(*busy())
+        await stage.press("b", "s")
+        assert "opus        where the routes say" in stage.text()
+        await stage.press("j", "j", "enter")
+        shown = stage.text()
+        assert "Where haiku goes" in shown
+        assert "● where the routes say" in shown and "studio/gemma-3-12b" in shown
+        assert "mlx/" not in shown, "the model in this process is whatever is loaded"
+        await stage.press("G", "enter")
+        assert stage.source.fake.calls[-1] == ("set_slot", "haiku", "studio/gemma-3-12b")
+        assert "haiku goes to studio/gemma-3-12b now" in [
+            n.message for n in stage.app._notifications
+        ]
+        await stage.press("s", "j", "j", "enter")
+        assert "● studio/gemma-3-12b" in stage.text()
+        await stage.press("g", "enter")
+        assert stage.source.fake.calls[-1] == ("set_slot", "haiku", "")
+        await stage.press("s", "enter", "escape")
+        assert isinstance(stage.app.screen, BackendsRoom)
+        assert _asked(stage, "set_slot") == 2
+
+
+async def test_a_slot_that_can_not_be_set(console: Opener) -> None:
+    async with console(source=source()) as stage:
+        await stage.send(*busy())
+        await stage.press("b", "s", "enter")
+        stage.source.fake.failure = EngineFailed("[no] slot")
+        await stage.press("enter")
+        assert "[no] slot" in stage.text()
+
+
 # ---------------------------------------------------------------------------------- cache pane
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -15,12 +15,20 @@ from anyclaude.control import BackendInfo, Control
 from anyclaude.errors import AnyclaudeError
 from tui import backends
 from tui import format as f
+from tui.dialogs.choices import Choice, Chooser
 from tui.lines import Line, line
 from tui.rooms.base import AskingRoom
 from tui.state import Store
 from tui.widgets.foot import Foot
 from tui.widgets.page import Frame, Page
 from tui.widgets.rows import Rows
+
+_SLOTS = "Its names for models fall into these; a subagent is one whatever its model."
+_UNTIL = "For requests from now on, until anyclaude ends; [[routes]] in the configuration stay."
+
+
+def _choices(lines: Sequence[tuple[str, Line]]) -> list[Choice]:
+    return [Choice(name, text) for name, text in lines]
 
 
 class BackendsRoom(AskingRoom):
@@ -39,6 +47,7 @@ class BackendsRoom(AskingRoom):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("b", "leave", "Back", show=False, tooltip="Back", id="backends.leave"),
         Binding("m", "app.models", "Models", tooltip="Pick a model to load", id="backends.models"),
+        Binding("s", "slots", "Slots", tooltip="Where Claude Code's slots go", id="backends.slots"),
         Binding("e", "reset", "Reset", tooltip="Close the breaker now", id="backends.reset"),
     ]
 
@@ -131,6 +140,45 @@ class BackendsRoom(AskingRoom):
         else:
             self.app.notify(f"The breaker of {f.one_line(name)} is closed", markup=False)
             await self.fetch(control)
+        self.paint()
+
+    def action_slots(self) -> None:
+        """Has opus, sonnet, haiku or the subagents answered elsewhere."""
+        control = self._control()
+        if control is not None:
+            self.run_worker(self._slots(control), group="steer", exit_on_error=False)
+
+    async def _slots(self, control: Control) -> None:
+        try:
+            given = await control.slots()
+        except AnyclaudeError as error:
+            self.problem = error.message
+            self.paint()
+            return
+        targets = {one.slot: one.target for one in given}
+
+        def slot_chosen(slot: str | None) -> None:
+            if slot is not None:
+                offered = _choices(backends.targets(self._found or (), targets[slot]))
+                to = Chooser(f"Where {f.one_line(slot)} goes", offered, _UNTIL)
+                self.app.push_screen(to, lambda target: self._give(control, slot, target))
+
+        choices = _choices(backends.slots(given))
+        self.app.push_screen(Chooser("Claude Code's slots", choices, _SLOTS), slot_chosen)
+
+    def _give(self, control: Control, slot: str, target: str | None) -> None:
+        if target is not None:
+            work = self._set_slot(control, slot, target)
+            self.run_worker(work, group="steer", exit_on_error=False)
+
+    async def _set_slot(self, control: Control, slot: str, target: str) -> None:
+        try:
+            await control.set_slot(slot, target)
+        except AnyclaudeError as error:
+            self.problem = error.message
+        else:
+            where = f"to {f.one_line(target)}" if target else "where the routes say"
+            self.app.notify(f"{f.one_line(slot)} goes {where} now", markup=False)
         self.paint()
 
     def on_rows_sized(self) -> None:
