@@ -21,7 +21,9 @@ from tests.traffic.watch import Watch
 
 WIDTH = 512
 """How wide the double's keys are: wide enough that no array is as small as what MLX rounds by."""
-TOKENS = 25_000
+TOKENS = 40_000
+"""Room for the three sessions that a person works in and two that they have just left: pins beyond
+the budget are let go of, the one used longest ago first."""
 BUDGET = TOKENS * WIDTH * 8
 REQUESTS_AN_HOUR = 900
 SHORT = 220
