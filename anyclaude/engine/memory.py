@@ -240,7 +240,7 @@ class MemoryGuard:
             return None
         clear = held.buffers >= LEAST_BUFFERS
         left = needed - (held.buffers if clear else 0)
-        evictable = max(0, held.tree - held.pinned)
+        evictable = max(0, held.tree - held.kept)
         reset = level == "hard" and held.tree > 0 and left > evictable and not self._futile
         evict_to = held.tree - min(left, evictable) if left > 0 and evictable else None
         shed = self._must_shed(reading, held)
@@ -300,7 +300,7 @@ class MemoryGuard:
             return Verdict("go")
         reason = self._plan(need.prompt, needed, reading)
         leased = self._size.row(need.reused, need.chunk)
-        evictable = max(0, held.tree - max(held.pinned, leased))
+        evictable = max(0, held.tree - max(held.kept, leased))
         if not tried and short <= held.buffers + evictable:
             return Verdict("relieve", self._making_room(reason, short, held, evictable))
         if held.running:
@@ -323,7 +323,7 @@ class MemoryGuard:
             return Verdict("go")
         held = look()
         reason = f"{tokens} new tokens take {size(copied)} of the prefix cache"
-        evictable = max(0, held.tree - held.pinned)
+        evictable = max(0, held.tree - held.kept)
         if not tried and short <= held.buffers + evictable:
             return Verdict("relieve", self._making_room(reason, short, held, evictable))
         now = standing(reading, self._limits)

@@ -70,7 +70,7 @@ class ResetRules:
 class Holdings:
     """What the MLX thread holds now, in bytes unless said otherwise.
 
-    ``active`` and ``buffers`` are MLX's own counts; ``tree`` the stored KV, of which ``pinned``
+    ``active`` and ``buffers`` are MLX's own counts; ``tree`` the stored KV, of which ``kept``
     can't be evicted short of a reset. ``tree_tokens``, ``running`` rows, and ``ahead``: prompt
     tokens that running rows have still to compute.
     """
@@ -78,7 +78,7 @@ class Holdings:
     active: int = 0
     buffers: int = 0
     tree: int = 0
-    pinned: int = 0
+    kept: int = 0
     tree_tokens: int = 0
     running: int = 0
     ahead: int = 0

@@ -68,6 +68,28 @@ def test_a_looked_up_prefix_keeps_only_its_path() -> None:
     assert tree.nbytes == 0
 
 
+def test_what_is_kept_is_what_no_eviction_frees() -> None:
+    tree = tree_of()
+    runs = ((0, 1, 1), (0, 2), (0, 3, 3, 3), (4, 4), (5, 5, 5), (6,))
+    for tokens in runs:
+        tree.insert(tokens, tokens)
+    assert tree.stats().kept_bytes == 0
+    tree.pin("old", runs[0])
+    assert tree.stats().kept_bytes == 3, "the only pin is the newest"
+    tree.pin("new", runs[1])
+    assert tree.stats().kept_bytes == 2, "an older one goes if it must"
+    tree.pin("old", runs[0], by_hand=True)
+    tree.pin("new", runs[2], by_hand=True)
+    lease, weak = tree.lease(runs[4]), tree.lease(runs[3], weak=True)
+    kept = tree.stats().kept_bytes
+    assert kept == 1 + 2 + 1 + 3 + 3
+    tree.evict_to(0)
+    assert tree.nbytes == kept
+    lease.release()
+    weak.release()
+    assert tree.stats().kept_bytes == kept - 3
+
+
 def test_a_new_pin_of_a_key_takes_the_place_of_the_last() -> None:
     tree = tree_of()
     for tokens in ((1, 1), (2, 2), (3, 3)):

@@ -61,10 +61,10 @@ class Machine:
     def hold(self, **sizes: int) -> None:
         self.held = replace(self.held, **sizes)
 
-    def store(self, nbytes: int, pinned: int = 0) -> None:
+    def store(self, nbytes: int, kept: int = 0) -> None:
         """KV in the tree, which MLX counts too."""
         active = self.held.active - self.held.tree + nbytes
-        self.hold(active=active, tree=nbytes, pinned=pinned, tree_tokens=nbytes // MIB)
+        self.hold(active=active, tree=nbytes, kept=kept, tree_tokens=nbytes // MIB)
 
     def carry_out(self, relief: Relief) -> Freed:
         """What the worker would do; leased bytes can't go."""
@@ -72,8 +72,8 @@ class Machine:
         if relief.reset:
             self.store(min(tree, self.leased))
         elif relief.evict_to is not None:
-            keep = max(relief.evict_to, self.leased, self.held.pinned)
-            self.store(min(tree, keep), self.held.pinned)
+            keep = max(relief.evict_to, self.leased, self.held.kept)
+            self.store(min(tree, keep), self.held.kept)
         buffers = self.held.buffers if relief.clear_buffers else 0
         if relief.clear_buffers:
             self.hold(buffers=0)
@@ -234,7 +234,7 @@ def test_a_level_ends_later_than_it_begins(machine: Machine) -> None:
 def test_hard_pressure_empties_the_cache_pins_and_all(machine: Machine) -> None:
     guard = guard_of(machine)
     machine.other = 90 * GIB
-    machine.store(8 * GIB, pinned=6 * GIB)
+    machine.store(8 * GIB, kept=6 * GIB)
     relief = relieve(guard, machine)
     assert relief is not None
     assert (relief.level, relief.reset) == ("hard", True)
@@ -247,7 +247,7 @@ def test_hard_pressure_empties_the_cache_pins_and_all(machine: Machine) -> None:
 def test_hard_pressure_spares_the_pins_when_the_rest_is_enough(machine: Machine) -> None:
     guard = guard_of(machine)
     machine.other = 10 * GIB
-    machine.store(87 * GIB, pinned=6 * GIB)
+    machine.store(87 * GIB, kept=6 * GIB)
     relief = relieve(guard, machine)
     assert relief is not None
     assert (relief.level, relief.reset, relief.evict_to) == ("hard", False, 70 * GIB)
@@ -399,7 +399,7 @@ def test_old_prefixes_make_room(machine: Machine) -> None:
 
 def test_its_own_prefix_and_the_pins_stay(machine: Machine) -> None:
     guard = guard_of(machine)
-    machine.store(80 * GIB, pinned=30 * GIB)
+    machine.store(80 * GIB, kept=30 * GIB)
     whole = 56 * 1024 - DECODE_TOKENS
     verdict = guard.admit(prompt(whole), machine.look)
     assert verdict.relief is not None and verdict.relief.evict_to == 30 * GIB
@@ -438,7 +438,7 @@ def test_waiting_is_told_once_and_costs_no_probes(machine: Machine) -> None:
 def test_with_nothing_left_to_free_it_refuses_for_now(machine: Machine) -> None:
     guard = guard_of(machine)
     machine.other = 90 * GIB
-    machine.store(2 * GIB, pinned=2 * GIB)
+    machine.store(2 * GIB, kept=2 * GIB)
     need = prompt(20 * 1024)
     with pytest.raises(Overloaded):
         guard.preflight(need.prompt)
@@ -467,7 +467,7 @@ def test_preflight_leaves_the_queue_to_sort_out_what_rows_hold(machine: Machine)
 def test_kv_that_would_go_over_the_limit_is_not_kept(machine: Machine) -> None:
     guard = guard_of(machine)
     assert guard.keep(80 * 1024, 80 * GIB, machine.look).kind == "go"
-    machine.store(80 * GIB, pinned=75 * GIB)
+    machine.store(80 * GIB, kept=75 * GIB)
     verdict = guard.keep(10 * 1024, 10 * GIB, machine.look)
     assert verdict.relief is not None and verdict.relief.evict_to == 76 * GIB
     assert guard.keep(20 * 1024, 20 * GIB, machine.look).kind == "refuse"

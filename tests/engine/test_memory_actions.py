@@ -63,7 +63,7 @@ def test_holdings_are_true_counts(tree: KVTree, layout: Layout) -> None:
     tree.pin("main", (1,) * TOKENS)
     held = holdings(tree, running=2, ahead=5)
     assert held.tree == 3 * TOKENS * TOKEN_BYTES
-    assert held.pinned == TOKENS * TOKEN_BYTES
+    assert held.kept == TOKENS * TOKEN_BYTES
     assert held.tree_tokens == 3 * TOKENS
     assert (held.running, held.ahead) == (2, 5)
     assert held.active - before.active == held.tree

@@ -48,6 +48,10 @@ class Pins(Generic[S, T]):
         _drop(self._own, next(iter(self._own)))
         return True
 
+    def passing(self) -> set[Lease[S, T]]:
+        """Those that :meth:`drop_oldest` comes to, if it is asked often enough."""
+        return set(list(self._own.values())[:-1])
+
     def clear(self) -> None:
         for pins in (self._by_hand, self._own):
             for key in list(pins):

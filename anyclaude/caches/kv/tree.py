@@ -21,6 +21,7 @@ from typing import Generic, TypeVar
 from anyclaude.caches.kv.eviction import (
     drop_leaves,
     drop_stateless,
+    nodes_of,
     thin_states,
     weak_leases,
 )
@@ -120,6 +121,7 @@ class PrefixTree(Generic[S, T]):
     def stats(self) -> TreeStats:
         with self.lock:
             pinned = {node for _, lease in self._pins for node in lease.nodes}
+            passing = self._pins.passing()
             return TreeStats(
                 self._entries,
                 self._tokens,
@@ -128,6 +130,11 @@ class PrefixTree(Generic[S, T]):
                 sum(node.nbytes for node in pinned),
                 self._states,
                 self._state_nbytes,
+                sum(
+                    node.nbytes
+                    for node in nodes_of(self._root)
+                    if any(not lease.weak and lease not in passing for lease in node.leases)
+                ),
             )
 
     def _lease(self, tokens: Tokens, *, weak: bool = False) -> Lease[S, T]:
