@@ -176,7 +176,7 @@ async def test_from_the_first_look_to_the_last_key(desk: tuple[Terminal, Path, s
     await term.sees("console", "SmolLM2-135M-Instruct answers")
     await term.escape("console")
     await term.press("console", "s")
-    await term.sees("console", "SQL")
+    await term.sees("console", "Query", "Questions that are ready")
     await term.type("console", "select count(*) * 1000 + 7 as found from tool_calls")
     await term.press("console", "C-j")
     await term.sees("console", "2007")
