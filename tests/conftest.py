@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 import pytest
+from hypothesis import HealthCheck, settings
 
 from anyclaude.engine.blas import load_blas
 
@@ -21,6 +22,11 @@ def pytest_collection_finish() -> None:
     """The tests and their modules stay to the end, so no collection need walk them again."""
     gc.collect()
     gc.freeze()
+
+
+# How fast a machine is beside other work decides no test.
+settings.register_profile("anyclaude", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("anyclaude")
 
 
 @pytest.fixture(scope="session")
