@@ -85,6 +85,7 @@ class Engine:
             self._disk,
             self._options.memory,
             self._clock,
+            expected=lambda: self._admitting,
         )
         self._worker.pause(self._paused)
         self._worker.start()

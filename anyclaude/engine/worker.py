@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 MAX_FAILED_STEPS = 3
 DRAIN_SECONDS = 60.0
 IDLE_SECONDS = 1.5  # Before answers are written to disk, and between two looks at the memory.
+GATHER_SECONDS = 0.03  # A thread with nothing to do waits so long for requests on their way.
 FULL_SECONDS = 0.2  # Until the disk tier's full queue is looked at again.
 
 ProgressFn: TypeAlias = Callable[[float, str], None]
@@ -117,7 +118,10 @@ class Gauges:
 
 
 class Worker(threading.Thread):
-    """Runs until :meth:`stop`; anything fatal ends it with one ``died`` report."""
+    """Runs until :meth:`stop`; anything fatal ends it with one ``died`` report.
+
+    ``expected`` counts the requests that are being made ready for it.
+    """
 
     def __init__(
         self,
@@ -127,8 +131,10 @@ class Worker(threading.Thread):
         disk: DiskTier | None = None,
         memory: MemoryOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
+        expected: Callable[[], int] = lambda: 0,
     ) -> None:
         super().__init__(name="anyclaude-mlx", daemon=True)
+        self._expected = expected
         self._loader = loader
         self._limits = limits
         self._observer = observer
@@ -213,6 +219,7 @@ class Worker(threading.Thread):
             if self._next_model is None and (self._serving is None or self._serving.idle):
                 self._gauge()
                 self._wait()
+                self._gather()
             while not self._stopping:
                 try:
                     command = self._commands.get_nowait()
@@ -239,6 +246,16 @@ class Worker(threading.Thread):
             else:
                 pause = 0.0 if self._serving.write() else FULL_SECONDS
         self._commands.get()()
+
+    def _gather(self) -> None:
+        """Requests that come together share their first pass, which costs hardly more than one."""
+        until = self._clock() + GATHER_SECONDS
+        while not self._stopping and self._expected() and (left := until - self._clock()) > 0:
+            try:
+                command = self._commands.get(timeout=left)
+            except queue.Empty:
+                return
+            command()
 
     def _guarded_step(self, serving: Serving) -> None:
         started = self._clock()
