@@ -61,7 +61,7 @@ def holdings(tree: KVTree, *, running: int, ahead: int) -> Holdings:
         active=int(mx.get_active_memory()),
         buffers=int(mx.get_cache_memory()),
         tree=stats.nbytes,
-        kept=stats.kept_bytes,
+        kept=tree.kept_bytes(),
         tree_tokens=stats.tokens,
         running=running,
         ahead=ahead,

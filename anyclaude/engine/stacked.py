@@ -159,7 +159,7 @@ class Stacker:
         )
         self._passes = self._passes + 1 if same else 0
         self._last = list(rows)
-        if len(rows) > 1 and self._passes >= STEADY_PASSES and _alike(rows):
+        if len(rows) > 1 and self._passes == STEADY_PASSES and _alike(rows):
             self._stack = Stack(rows)
         return self._stack
 

@@ -138,12 +138,14 @@ class TreeMachine(RuleBasedStateMachine):
 
     @rule(budget=st.integers(0, 40))
     def evict(self, budget: int) -> None:
-        before = self.tree.nbytes
+        before, stays = self.tree.nbytes, self.tree.kept_bytes()
         freed = self.tree.evict_to(budget)
         assert self.tree.nbytes == before - freed
         if before <= budget:
             assert not freed
             return
+        if not self.needs_state and budget <= stays:
+            assert self.tree.nbytes == stays
         kept = self.tree.pinned()
         assert kept == tuple(self.pins)[len(self.pins) - len(kept) :]
         assert kept or not self.pins
@@ -159,7 +161,7 @@ class TreeMachine(RuleBasedStateMachine):
         self.pins.clear()
         self.shrunk()
         after = self.tree.stats()
-        assert after.pinned_bytes == 0
+        assert self.tree.pinned() == ()
         assert gone.nbytes == before.nbytes - after.nbytes
         assert gone.entries == before.entries - after.entries
         if not any(self.safe()):
@@ -190,7 +192,8 @@ class TreeMachine(RuleBasedStateMachine):
         assert stats.state_bytes == STATE_BYTES * stats.states
         assert stats.nbytes == self.tree.nbytes == stats.tokens + stats.state_bytes
         least = {p for tokens in self.pins.values() for p in prefixes(tokens)}
-        assert len(least) <= stats.pinned_bytes <= stats.nbytes
+        assert len(least) <= stats.nbytes
+        assert self.tree.kept_bytes() <= stats.nbytes
 
 
 class StateMachine(TreeMachine):

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import gc
-import random
 import weakref
-from collections.abc import Sequence
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
-from mlx_lm.models.cache import KVCache, make_prompt_cache
+from mlx_lm.models.cache import KVCache
 
 from anyclaude.engine import ragged, stacked
 from anyclaude.engine.kv import RowCaches
 from anyclaude.engine.stacked import STEADY_PASSES, Stack, Stacker
-from tests.engine.tiny_models import Make, build, hybrid, plain, recurrent, rotating, sinks
+from tests.engine.tiny_models import (
+    Make,
+    build,
+    fed,
+    hybrid,
+    plain,
+    prompts,
+    recurrent,
+    rotating,
+    sinks,
+)
 
 VOCAB = 97
 
 
-def prompts(lengths: Sequence[int]) -> list[list[int]]:
-    pick = random.Random(5)
-    return [[pick.randrange(VOCAB) for _ in range(length)] for length in lengths]
-
-
-def fed(model: object, tokens: list[int]) -> RowCaches:
-    caches: RowCaches = make_prompt_cache(model)
-    mx.eval(model(mx.array([tokens]), cache=caches))  # type: ignore[operator]
-    return caches
-
-
-def alone(model: object, tokens: list[int], rows: list[RowCaches]) -> mx.array:
+def alone(model: nn.Module, tokens: list[int], rows: list[RowCaches]) -> mx.array:
     steps = [
-        model(mx.array([[token]]), cache=caches)[:, -1]  # type: ignore[operator]
+        model(mx.array([[token]]), cache=caches)[:, -1]
         for token, caches in zip(tokens, rows, strict=True)
     ]
     return mx.concatenate(steps)
@@ -46,8 +44,8 @@ def close(one: mx.array, other: mx.array) -> bool:
 @pytest.mark.parametrize("lengths", [(1, 5, 40, 60), (7, 7), (250, 253, 251)])
 def test_steps_together_are_steps_alone_and_go_on_so(lengths: tuple[int, ...]) -> None:
     model = build(plain, VOCAB)
-    together = [fed(model, prompt) for prompt in prompts(lengths)]
-    apart = [fed(model, prompt) for prompt in prompts(lengths)]
+    together = [fed(model, prompt) for prompt in prompts(VOCAB, lengths)]
+    apart = [fed(model, prompt) for prompt in prompts(VOCAB, lengths)]
     stack = Stack(together)
     for step in range(20):
         nexts = [(step * 7 + row) % VOCAB for row in range(len(lengths))]
@@ -71,8 +69,8 @@ def test_steps_together_are_steps_alone_and_go_on_so(lengths: tuple[int, ...]) -
 def test_a_row_that_leaves_doesnt_change_the_others() -> None:
     model = build(plain, VOCAB)
     lengths = (30, 34, 50)
-    together = [fed(model, prompt) for prompt in prompts(lengths)]
-    apart = [fed(model, prompt) for prompt in prompts(lengths)]
+    together = [fed(model, prompt) for prompt in prompts(VOCAB, lengths)]
+    apart = [fed(model, prompt) for prompt in prompts(VOCAB, lengths)]
     stacker = Stacker()
     seen = []
     for step in range(24):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models import deepseek_v3, gemma3_text, gpt_oss, llama, mamba, qwen3_next
+from mlx_lm.models.cache import make_prompt_cache
 
 from anyclaude.engine import head, ragged, stacked
+from anyclaude.engine.kv import RowCaches
 from anyclaude.engine.load import LoadedModel
 from anyclaude.types import Sampling
 from tests.doubles.token_model import embedded_base
@@ -144,6 +147,19 @@ def build(make: Make, vocab: int) -> nn.Module:
     mx.eval(model.parameters())
     ragged.install(model)
     return model
+
+
+def prompts(vocab: int, lengths: Sequence[int]) -> list[list[int]]:
+    """Random tokens, the same each time."""
+    pick = random.Random(5)
+    return [[pick.randrange(vocab) for _ in range(length)] for length in lengths]
+
+
+def fed(model: nn.Module, tokens: list[int]) -> RowCaches:
+    """Caches that hold ``tokens``."""
+    caches: RowCaches = make_prompt_cache(model)
+    mx.eval(model(mx.array([tokens]), cache=caches))
+    return caches
 
 
 class TinyLoader:

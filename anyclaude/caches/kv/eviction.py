@@ -7,7 +7,7 @@ caller holds the tree's lock.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import TypeVar
 
 from anyclaude.caches.kv.node import Lease, Node
@@ -28,6 +28,15 @@ def nodes_of(root: Node[S, T]) -> Iterator[Node[S, T]]:
 def weak_leases(root: Node[S, T]) -> set[Lease[S, T]]:
     """Those that nobody waits for."""
     return {lease for node in nodes_of(root) for lease in node.leases if lease.weak}
+
+
+def kept_bytes(root: Node[S, T], passing: Set[Lease[S, T]]) -> int:
+    """Bytes under leases that are neither weak nor among the ``passing`` ones."""
+    return sum(
+        node.nbytes
+        for node in nodes_of(root)
+        if any(not lease.weak and lease not in passing for lease in node.leases)
+    )
 
 
 def drop_leaves(

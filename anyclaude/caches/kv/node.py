@@ -15,20 +15,14 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class TreeStats:
-    """What the tree holds now and evicted so far; bytes include states and pinned runs.
-
-    ``kept_bytes`` are those that no eviction frees: leased by requests, pinned by hand, and the
-    newest pin.
-    """
+    """What the tree holds now and evicted so far; bytes include states and pinned runs."""
 
     entries: int
     tokens: int
     nbytes: int
     evictions: int
-    pinned_bytes: int = 0
     states: int = 0
     state_bytes: int = 0
-    kept_bytes: int = 0
 
 
 class Cutter(Protocol[S, T_contra]):

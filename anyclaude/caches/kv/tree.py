@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 from anyclaude.caches.kv.eviction import (
     drop_leaves,
     drop_stateless,
-    nodes_of,
+    kept_bytes,
     thin_states,
     weak_leases,
 )
@@ -120,22 +120,19 @@ class PrefixTree(Generic[S, T]):
 
     def stats(self) -> TreeStats:
         with self.lock:
-            pinned = {node for _, lease in self._pins for node in lease.nodes}
-            passing = self._pins.passing()
             return TreeStats(
                 self._entries,
                 self._tokens,
                 self._nbytes,
                 self._evictions,
-                sum(node.nbytes for node in pinned),
                 self._states,
                 self._state_nbytes,
-                sum(
-                    node.nbytes
-                    for node in nodes_of(self._root)
-                    if any(not lease.weak and lease not in passing for lease in node.leases)
-                ),
             )
+
+    def kept_bytes(self) -> int:
+        """Bytes that :meth:`evict_to` never frees; looks at every node."""
+        with self.lock:
+            return kept_bytes(self._root, self._pins.passing())
 
     def _lease(self, tokens: Tokens, *, weak: bool = False) -> Lease[S, T]:
         nodes, length = self._usable(tokens)
@@ -375,7 +372,6 @@ class PrefixTree(Generic[S, T]):
             before.tokens - after.tokens,
             before.nbytes - after.nbytes,
             0,
-            before.pinned_bytes - after.pinned_bytes,
             before.states - after.states,
             before.state_bytes - after.state_bytes,
         )
