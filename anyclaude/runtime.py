@@ -19,25 +19,21 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from anyclaude.config.advice import kv_budget
 from anyclaude.config.files import ensure_data_dir
 from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
 from anyclaude.events import Bus, EngineState, SystemEvent, ToolFailed
-from anyclaude.exchange import ExchangeOptions
 from anyclaude.ids import new_id
-from anyclaude.keepalive import KeepAliveTimes
 from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
-from anyclaude.pipeline import Pipeline, PipelineOptions
+from anyclaude.options import engine_options, pipeline_options
+from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
 from anyclaude.storing import Stores, open_stores
-from anyclaude.tools.desk import ToolOptions
 from anyclaude.traces import FileThread, Folder, StreamLog, Traces
-from anyclaude.types import Sampling
 
 if TYPE_CHECKING:
     from anyclaude.caches.kv.disk import DiskTier
@@ -140,7 +136,9 @@ class Runtime:
         if stores.state is not None:
             self._share_breakers(gateway, stores.state)
         answers = Answers(ledger, stores.answers)
-        pipeline = Pipeline(gateway, echo, ledger, self._pipeline_options(), new_id, answers)
+        pipeline = Pipeline(
+            gateway, echo, ledger, pipeline_options(settings, self._stream_log()), new_id, answers
+        )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
         caches = Caches(engine, stores.answers, answers)
@@ -197,38 +195,10 @@ class Runtime:
 
     async def _start_engine(self) -> Engine:
         await asyncio.get_running_loop().run_in_executor(None, _import_engine)
-        from anyclaude.engine.engine import Engine, EngineOptions
-        from anyclaude.engine.memory_policy import ResetRules
-        from anyclaude.engine.serving import Limits
-        from anyclaude.engine.worker import MemoryOptions
+        from anyclaude.engine.engine import Engine
         from anyclaude.loading import default_loader
 
-        performance, model = self.settings.performance, self.settings.model
-        options = EngineOptions(
-            limits=Limits(
-                prefill_chunk=performance.prefill_chunk,
-                stream_chunk=performance.stream_chunk_size,
-                max_running=performance.max_running,
-                cache_bytes=kv_budget(self.settings.cache.memory_gb, psutil.virtual_memory().total),
-                cache_enabled=self.settings.cache.l1,
-                kv_bits=self.settings.cache.kv_bits,
-                pin_main=self.settings.cache.pin_main,
-                warm_up=self.settings.cache.warm_up,
-            ),
-            max_waiting=performance.max_waiting,
-            context_limit=model.context_limit,
-            sampling=Sampling(model.temperature, model.top_p, model.top_k),
-            max_output_tokens=model.max_output_tokens,
-            constrain=self.settings.tools.constrain,
-            switched_off=self.settings.engine_off,
-            memory=MemoryOptions(
-                self.settings.memory,
-                ResetRules(
-                    self.settings.cache.reset_after_requests,
-                    self.settings.cache.reset_over_tokens,
-                ),
-            ),
-        )
+        options = engine_options(self.settings, psutil.virtual_memory().total)
         loader = self._loader or default_loader(self.settings.data_dir, self.settings.tools.dialect)
         engine = Engine(loader, options, self.bus, disk=self._open_disk(), wall=self._wall)
         engine.start()
@@ -307,24 +277,6 @@ class Runtime:
         thread = FileThread(setting, self.bus.publish, self._wall)
         self._parts.push_async_callback(thread.close)
         return thread
-
-    def _pipeline_options(self) -> PipelineOptions:
-        settings = self.settings
-        return PipelineOptions(
-            frozenset(settings.prompt.disabled_rules),
-            ExchangeOptions(
-                echo=settings.cache.echo,
-                bodies=settings.log.bodies,
-                times=KeepAliveTimes(
-                    ping=settings.performance.keepalive_interval,
-                    progress=settings.performance.progress_interval,
-                ),
-                streams=self._stream_log(),
-            ),
-            ToolOptions(
-                settings.tools.stream, settings.tools.regenerate, settings.tools.on_invalid
-            ),
-        )
 
     def _start_meters(
         self,
