@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +16,7 @@ from typing import Literal, TypeAlias
 
 from anyclaude.caches.shared.state import SharedState, Versioned
 from anyclaude.config.settings import BackendSettings, Settings
+from anyclaude.gateway import Gateway
 from anyclaude.routing.breaker import Breaker
 
 INTERVAL_S = 1.0
@@ -95,6 +97,15 @@ class SharedBreakers:
             return
         self._known[name] = told.state
         breaker.adopt(told.state, left, f"another anyclaude found: {told.why}")
+
+
+async def share_breakers(
+    settings: Settings, gateway: Gateway, state: SharedState, *, wall: Callable[[], float]
+) -> None:
+    """Tells and hears of the backends elsewhere until it is cancelled."""
+    own, names = gateway.dispatcher.breakers, shared_names(settings)
+    breakers = {names[name]: own[name] for name in gateway.elsewhere if name in own}
+    await SharedBreakers(breakers, state, me=secrets.token_hex(8), wall=wall).run()
 
 
 def shared_names(settings: Settings) -> dict[str, str]:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from anyclaude.accounts import open_accounts
 from anyclaude.config.files import ensure_data_dir
 from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
 from anyclaude.events import Bus, EngineState, SystemEvent, ToolFailed
+from anyclaude.fleet import share_breakers
 from anyclaude.ids import new_id
 from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
@@ -32,17 +34,13 @@ from anyclaude.options import engine_options, pipeline_options
 from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
-from anyclaude.storing import Stores, open_stores
-from anyclaude.traces import FileThread, Folder, StreamLog, Traces
+from anyclaude.storing import open_disk, open_stores, open_traces
 
 if TYPE_CHECKING:
-    from anyclaude.caches.kv.disk import DiskTier
-    from anyclaude.caches.shared.state import SharedState
     from anyclaude.engine.catalog import Catalog
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
     from anyclaude.gateway import Gateway
-    from anyclaude.keys.billing import Billing
     from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
     from anyclaude.metrics.meter import Meter
@@ -118,13 +116,18 @@ class Runtime:
         echo = EchoStore(settings.data_dir / "echo.sqlite", report=self.bus.publish)
         self._parts.push_async_callback(echo.close)
         engine = await self._start_engine()
-        stores = await self._open_stores()
-        billing = await self._open_accounts(requests, stores)
+        stores = await open_stores(
+            settings, self._parts, report=self._from_threads(), wall=self._wall
+        )
+        billing = await open_accounts(
+            settings, requests, stores.state, report=self.bus.publish, wall=self._wall
+        )
+        traces, streams = open_traces(settings, self._parts, self.bus.publish, self._wall)
         ledger = Ledger(
             requests,
             self.bus,
             RecentDetails(),
-            traces=self._traces(),
+            traces=traces,
             bills=billing,
             wall=self._wall,
         )
@@ -134,10 +137,10 @@ class Runtime:
 
         gateway = self._start_gateway(engine)
         if stores.state is not None:
-            self._share_breakers(gateway, stores.state)
+            self._background(share_breakers(settings, gateway, stores.state, wall=self._wall))
         answers = Answers(ledger, stores.answers)
         pipeline = Pipeline(
-            gateway, echo, ledger, pipeline_options(settings, self._stream_log()), new_id, answers
+            gateway, echo, ledger, pipeline_options(settings, streams), new_id, answers
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
@@ -174,25 +177,6 @@ class Runtime:
         self._background(self._log_events(requests))
         return requests
 
-    async def _open_accounts(self, requests: RequestLog, stores: Stores) -> Billing:
-        """The virtual keys, with what they have used today already: all instances' with Redis, by
-        the log without."""
-        from anyclaude.keys.billing import Billing
-        from anyclaude.keys.counters import DAY_S
-        from anyclaude.keys.limiter import Limiter
-        from anyclaude.keys.shared import SharedCounters
-
-        now = self._wall()
-        if stores.state is not None:
-            counters = SharedCounters(stores.state)
-            billing = Billing.of(self.settings, Limiter.of(self.settings, counters, self._wall))
-        else:
-            used = await requests.used_since(now - now % DAY_S)
-            billing = Billing.resumed(self.settings, used, self._wall)
-        if billing.warning:
-            self.bus.publish(SystemEvent(now, "warning", "server", billing.warning))
-        return billing
-
     async def _start_engine(self) -> Engine:
         await asyncio.get_running_loop().run_in_executor(None, _import_engine)
         from anyclaude.engine.engine import Engine
@@ -200,7 +184,8 @@ class Runtime:
 
         options = engine_options(self.settings, psutil.virtual_memory().total)
         loader = self._loader or default_loader(self.settings.data_dir, self.settings.tools.dialect)
-        engine = Engine(loader, options, self.bus, disk=self._open_disk(), wall=self._wall)
+        disk = open_disk(self.settings, self._parts, report=self._from_threads(), wall=self._wall)
+        engine = Engine(loader, options, self.bus, disk=disk, wall=self._wall)
         engine.start()
         self._parts.push_async_callback(engine.stop)
         return engine
@@ -228,55 +213,15 @@ class Runtime:
         self._background(checker.run(gateway.elsewhere))
         return gateway
 
-    def _open_disk(self) -> DiskTier | None:
-        from anyclaude.caches.kv.disk import DiskLimits, DiskTier
-
-        cache, loop = self.settings.cache, asyncio.get_running_loop()
-        if not (cache.l1 and cache.l3):
-            return None
-        limits = DiskLimits(int(cache.disk_gb * 10**9), int(cache.disk_writes_gb_per_day * 10**9))
-        tier = DiskTier(
-            self.settings.data_dir / "kv",
-            limits,
-            lambda event: _post(loop, self.bus, event),
-            wall=self._wall,
-        )
-        self._parts.push_async_callback(asyncio.to_thread, tier.close)
-        return tier
-
-    async def _open_stores(self) -> Stores:
+    def _from_threads(self) -> Callable[[SystemEvent], None]:
+        """What other threads report to; at the very end nobody listens any more."""
         loop = asyncio.get_running_loop()
-        return await open_stores(
-            self.settings,
-            self._parts,
-            report=lambda event: _post(loop, self.bus, event),
-            wall=self._wall,
-        )
 
-    def _share_breakers(self, gateway: Gateway, state: SharedState) -> None:
-        from anyclaude.fleet import SharedBreakers, shared_names
+        def report(event: SystemEvent) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.bus.publish, event)
 
-        own = gateway.dispatcher.breakers
-        names = shared_names(self.settings)
-        breakers = {names[name]: own[name] for name in gateway.elsewhere if name in own}
-        shared = SharedBreakers(breakers, state, me=secrets.token_hex(8), wall=self._wall)
-        self._background(shared.run())
-
-    def _traces(self) -> Traces | None:
-        if not self.settings.log.traces:
-            return None
-        return Traces(Folder(self.settings.data_dir / "traces"), self._file_thread("log.traces"))
-
-    def _stream_log(self) -> StreamLog | None:
-        if not self.settings.log.stream_log:
-            return None
-        folder = Folder(self.settings.data_dir / "streams")
-        return StreamLog(folder, self._file_thread("log.stream_log"))
-
-    def _file_thread(self, setting: str) -> FileThread:
-        thread = FileThread(setting, self.bus.publish, self._wall)
-        self._parts.push_async_callback(thread.close)
-        return thread
+        return report
 
     def _start_meters(
         self,
@@ -421,12 +366,6 @@ class Runtime:
         while True:
             await asyncio.sleep(VITALS_SECONDS)
             self.bus.publish(steering.measure())
-
-
-def _post(loop: asyncio.AbstractEventLoop, bus: Bus, event: SystemEvent) -> None:
-    """Publishes from another thread; at the very end nobody listens any more."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(bus.publish, event)
 
 
 def _import_engine() -> None:

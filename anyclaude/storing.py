@@ -1,4 +1,4 @@
-"""The caches of finished answers as the configuration has them: built, started, closed."""
+"""What is kept on disk or elsewhere as the configuration has it: built, started, closed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from anyclaude.config.checks.cache import LOCAL_EMBEDDINGS, LOCAL_VECTORS, QDRANT_VECTORS
 from anyclaude.config.settings import CacheSettings, Settings, Target
 from anyclaude.events import SystemEvent
+from anyclaude.traces import FileThread, Folder, StreamLog, Traces
 
 if TYPE_CHECKING:
+    from anyclaude.caches.kv.disk import DiskTier
     from anyclaude.caches.response.cache import ResponseCache
     from anyclaude.caches.response.persistent import PersistentTier
     from anyclaude.caches.semantic.cache import SemanticCache
@@ -75,6 +77,39 @@ async def open_stores(
         semantic = await _semantic(settings, disk, parts, report, wall, clock)
     answers = ResponseCache(wall=wall, memory=memory, disk=disk, shared=shared, semantic=semantic)
     return Stores(answers, state)
+
+
+def open_disk(
+    settings: Settings, parts: AsyncExitStack, *, report: Report, wall: Clock
+) -> DiskTier | None:
+    """The KV cache on disk, which ``parts`` closes; ``None`` where it is off."""
+    from anyclaude.caches.kv.disk import DiskLimits, DiskTier
+
+    cache = settings.cache
+    if not (cache.l1 and cache.l3):
+        return None
+    limits = DiskLimits(int(cache.disk_gb * 10**9), int(cache.disk_writes_gb_per_day * 10**9))
+    tier = DiskTier(settings.data_dir / "kv", limits, report, wall=wall)
+    parts.push_async_callback(asyncio.to_thread, tier.close)
+    return tier
+
+
+def open_traces(
+    settings: Settings, parts: AsyncExitStack, report: Report, wall: Clock
+) -> tuple[Traces | None, StreamLog | None]:
+    """Where requests go whole, and where streams are taken down; each ``None`` where it is off."""
+
+    def thread(setting: str) -> FileThread:
+        made = FileThread(setting, report, wall)
+        parts.push_async_callback(made.close)
+        return made
+
+    log, folder = settings.log, settings.data_dir
+    traces = Traces(Folder(folder / "traces"), thread("log.traces")) if log.traces else None
+    streams = None
+    if log.stream_log:
+        streams = StreamLog(Folder(folder / "streams"), thread("log.stream_log"))
+    return traces, streams
 
 
 def _disk(settings: Settings, parts: AsyncExitStack, report: Report, wall: Clock) -> PersistentTier:
