@@ -18,6 +18,10 @@ SPIN = "8"
 many products and as many small operations between them, during which a waiting thread would take
 a core from the thread that builds the next step's graph. Whoever sets the variable is followed."""
 
+CPU_INFO = Path("/proc/cpuinfo")
+_KERNELS = (("avx512dq", "SkylakeX"), ("avx2", "Haswell"))
+"""OpenBLAS's kernels for Intel's processors, by what they can do, the best first."""
+
 _FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 _PATTERNS = (
     "*-linux-gnu/openblas-pthread/libopenblas.so.0",
@@ -36,7 +40,10 @@ def load_blas() -> str | None:
     """
     if not sys.platform.startswith("linux") or "mlx.core" in sys.modules:
         return None
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", SPIN)  # Read as the library is loaded.
+    # Both are read as the library is loaded.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", SPIN)
+    if kernels := kernels_for(_cpu_info()):
+        os.environ.setdefault("OPENBLAS_CORETYPE", kernels)
     for candidate in _candidates():
         try:
             ctypes.CDLL(candidate, mode=ctypes.RTLD_GLOBAL)
@@ -44,6 +51,30 @@ def load_blas() -> str | None:
             continue
         return candidate
     return None
+
+
+def kernels_for(cpu_info: str) -> str | None:
+    """The kernels to ask for on an Intel processor, ``None`` to leave the choice to OpenBLAS.
+
+    OpenBLAS knows Intel's models by number, and takes one that is newer than itself for a Pentium
+    4: Debian 12's 0.3.21 ran a product at 63 GFLOP/s on an Emerald Rapids of two cores, and at
+    320 with these. ``cpu_info`` is the text of Linux's /proc/cpuinfo.
+    """
+    said: dict[str, str] = {}
+    for line in cpu_info.splitlines():
+        name, _, value = line.partition(":")
+        said.setdefault(name.strip(), value)
+    if said.get("vendor_id", "").strip() != "GenuineIntel":
+        return None
+    flags = said.get("flags", "").split()
+    return next((kernels for flag, kernels in _KERNELS if flag in flags), None)
+
+
+def _cpu_info() -> str:
+    try:
+        return CPU_INFO.read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _candidates() -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +54,39 @@ def test_a_fresh_process_gets_it_in_the_global_scope() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def cpu(vendor: str, flags: str) -> str:
+    return f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "kernels"),
+    [
+        (cpu("GenuineIntel", "avx avx2 avx512f avx512dq"), "SkylakeX"),
+        (cpu("GenuineIntel", "avx avx2"), "Haswell"),
+        (cpu("GenuineIntel", "avx"), None),
+        (cpu("AuthenticAMD", "avx avx2 avx512f avx512dq"), None),
+        ("", None),
+    ],
+)
+def test_kernels_are_asked_for_by_what_an_intel_processor_can_do(
+    info: str, kernels: str | None
+) -> None:
+    assert blas.kernels_for(info) == kernels
+
+
+def test_whoever_chose_kernels_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpu("GenuineIntel", "avx2"))
+    monkeypatch.setattr(blas, "CPU_INFO", file)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
+    monkeypatch.setattr(blas, "_candidates", list)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "")  # So that it is as before at the end.
+    monkeypatch.delenv("OPENBLAS_CORETYPE")
+    blas.load_blas()
+    assert os.environ["OPENBLAS_CORETYPE"] == "Haswell"
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    blas.load_blas()
+    assert os.environ["OPENBLAS_CORETYPE"] == "Zen"
