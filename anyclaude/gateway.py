@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from anyclaude.backend import (
     Admission,
@@ -37,7 +37,7 @@ from anyclaude.errors import ApiError, NotFound, Unavailable
 from anyclaude.routing.dispatch import Dispatcher, Handle, RoutingOptions
 from anyclaude.routing.values import Asked, BackendTraits, Target
 from anyclaude.told import Told
-from anyclaude.ways import Way, way_of
+from anyclaude.ways import Way, Ways
 
 GRACE_S = 3.0
 """How long a backend elsewhere may take to its first content before the client hears of it."""
@@ -105,8 +105,11 @@ class Gateway:
         self._backends = backends
         self._clock = clock
         self._grace = grace_s
-        self._identities = identities
+        self._ways = Ways(backends, identities)
         self._went_on = went_on
+        # Asked once: it takes a tenth of a millisecond, and every request wants to know.
+        self._relays = {n: b for n, b in backends.items() if isinstance(b, RelayBackend)}
+        self._remotes = {n: b for n, b in backends.items() if isinstance(b, Remote)}
 
     @classmethod
     def of(cls, backend: Backend) -> Gateway:
@@ -134,9 +137,10 @@ class Gateway:
         """
 
         async def attempt(target: Target) -> Answering | Passing:
-            backend = self._backends[target.backend]
-            if isinstance(backend, RelayBackend):
-                return await self._pass(backend, _renamed(raw, asked, target))
+            relay = self._relays.get(target.backend)
+            if relay is not None:
+                return await self._pass(relay, _renamed(raw, asked, target))
+            backend = self._own(target.backend)
             job = await job_for(backend, target.model)
             generation = await backend.open(job)
             if generation.admission.estimated:
@@ -163,9 +167,10 @@ class Gateway:
 
         async def go_on(text: str, error: ApiError) -> Generation:
             async def attempt(target: Target) -> Generation:
-                backend = self._backends[target.backend]
-                if target in failed or isinstance(backend, RelayBackend) or not _remote(backend):
+                place = target.backend
+                if target in failed or place in self._relays or place not in self._remotes:
                     raise Unavailable(f"{target} can't go on with the answer")
+                backend = self._own(place)
                 return await backend.open(going_on(await job_for(backend, target.model), text))
 
             dispatched = await self.dispatcher.run(asked, attempt)
@@ -184,7 +189,7 @@ class Gateway:
             route = self.dispatcher.route_of(asked)
         except NotFound:
             return None
-        return way_of(route, asked.model, self._backends, self._identities)
+        return self._ways.of(route, asked.model)
 
     async def count(
         self,
@@ -195,10 +200,11 @@ class Gateway:
         """The backend that counted, why it was asked, and the tokens. Raises as :meth:`open`."""
 
         async def attempt(target: Target) -> int:
-            backend = self._backends[target.backend]
-            if not isinstance(backend, RelayBackend):
+            relay = self._relays.get(target.backend)
+            if relay is None:
+                backend = self._own(target.backend)
                 return await backend.count(await job_for(backend, target.model))
-            relayed = await backend.relay(_renamed(raw, asked, target))
+            relayed = await relay.relay(_renamed(raw, asked, target))
             tap = Tap("application/json")
             try:
                 async for chunk in relayed:
@@ -207,7 +213,7 @@ class Gateway:
                 await relayed.close()
             tap.finish()
             if not tap.ended:
-                raise faults.garbage(backend.name, "no number of tokens")
+                raise faults.garbage(relay.name, "no number of tokens")
             return tap.usage.input_tokens
 
         dispatched = await self.dispatcher.run(asked, attempt)
@@ -219,26 +225,27 @@ class Gateway:
 
     async def probe(self, name: str) -> None:
         """Raises :class:`ApiError` unless the backend is there."""
-        backend = self._backends[name]
-        if isinstance(backend, Remote):
-            await backend.health()
+        if (remote := self._remotes.get(name)) is not None:
+            await remote.health()
 
     async def model_names(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """What each backend elsewhere lists, by its name; one that doesn't answer lists nothing."""
-        remote = [(n, b) for n, b in self._backends.items() if isinstance(b, Remote)]
-        listed = await asyncio.gather(*(_listed(backend) for _, backend in remote))
-        return tuple((name, found) for (name, _), found in zip(remote, listed, strict=True))
+        listed = await asyncio.gather(*map(_listed, self._remotes.values()))
+        return tuple(zip(self._remotes, listed, strict=True))
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
         """The names of the backends that are reached over the network."""
-        return tuple(n for n, backend in self._backends.items() if isinstance(backend, Remote))
+        return tuple(self._remotes)
 
     async def close(self) -> None:
         """Closes every connection to a backend."""
-        for backend in self._backends.values():
-            if isinstance(backend, Remote):
-                await backend.close()
+        for remote in self._remotes.values():
+            await remote.close()
+
+    def _own(self, name: str) -> Backend:
+        """The backend of that name, which is none that passes answers on."""
+        return cast(Backend, self._backends[name])
 
     # ------------------------------------------------------------------------------- attempts
 
@@ -374,10 +381,6 @@ async def _dropped(
     work.cancel()
     with suppress(asyncio.CancelledError, ApiError):
         await work
-
-
-def _remote(backend: Backend) -> bool:
-    return isinstance(backend, Remote)
 
 
 async def _listed(backend: Remote) -> tuple[str, ...]:
