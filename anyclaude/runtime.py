@@ -24,14 +24,16 @@ from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
-from anyclaude.events import Bus, EngineState, SystemEvent, ToolFailed
+from anyclaude.events import Bus, EngineState, SearchMade, SystemEvent, ToolFailed
 from anyclaude.ids import new_id
+from anyclaude.injecting import Injector
 from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
 from anyclaude.options import engine_options, pipeline_options
 from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
+from anyclaude.searched import WebSearch
 from anyclaude.storing import Stores, open_stores
 from anyclaude.traces import FileThread, Folder, StreamLog, Traces
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
     from anyclaude.metrics.meter import Meter
+    from anyclaude.searching import SearchParts
     from anyclaude.server.listen import Listener
     from anyclaude.steering import Steering
     from anyclaude.steering.backends import Backends
@@ -132,18 +135,32 @@ class Runtime:
         from anyclaude.steering.backends import Backends
         from anyclaude.steering.caches import Caches
 
+        search = await self._open_search()
         gateway = self._start_gateway(engine)
         if stores.state is not None:
             self._share_breakers(gateway, stores.state)
         answers = Answers(ledger, stores.answers)
+        injector = Injector(
+            search.service,
+            search.insertions,
+            ledger,
+            on=settings.search.proactive,
+            wall=self._wall,
+        )
         pipeline = Pipeline(
-            gateway, echo, ledger, pipeline_options(settings, self._stream_log()), new_id, answers
+            gateway,
+            echo,
+            ledger,
+            pipeline_options(settings, self._stream_log()),
+            new_id,
+            answers,
+            WebSearch(search.service, injector),
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
-        caches = Caches(engine, stores.answers, answers)
+        caches = Caches(engine, stores.answers, answers, search.service.cache)
         self._steering = self._start_meters(
-            engine, requests, pipeline, ledger.recent, meter, backends, caches
+            engine, requests, pipeline, ledger.recent, meter, backends, caches, injector
         )
         self._background(_discover(backends, settings.resilience.health_interval_s))
         self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
@@ -253,6 +270,17 @@ class Runtime:
             wall=self._wall,
         )
 
+    async def _open_search(self) -> SearchParts:
+        from anyclaude.searching import open_search
+
+        loop = asyncio.get_running_loop()
+        return await open_search(
+            self.settings,
+            self._parts,
+            report=lambda event: _post(loop, self.bus, event),
+            wall=self._wall,
+        )
+
     def _share_breakers(self, gateway: Gateway, state: SharedState) -> None:
         from anyclaude.fleet import SharedBreakers, shared_names
 
@@ -287,6 +315,7 @@ class Runtime:
         meter: Meter,
         backends: Backends,
         caches: Caches,
+        injector: Injector,
     ) -> Steering:
         from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
@@ -311,6 +340,7 @@ class Runtime:
                 self._loader is not None,
                 backends,
                 caches,
+                injector,
             ),
             self._wall,
         )
@@ -404,7 +434,7 @@ class Runtime:
 
     async def _log_events(self, requests: RequestLog) -> None:
         async for event in self.bus.subscribe():
-            if isinstance(event, SystemEvent | ToolFailed):
+            if isinstance(event, SystemEvent | ToolFailed | SearchMade):
                 requests.post(event)
 
     async def _name_model(self, write: Callable[[str], None]) -> None:

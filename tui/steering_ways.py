@@ -19,6 +19,7 @@ from tui.steering_taking import Taking
 
 if TYPE_CHECKING:
     from tui.dialogs.palette import Palette
+    from tui.rooms.searches import SearchesRoom
     from tui.rooms.tree import TreeRoom
 
 _NO_COMMANDS = frozenset({"app.palette", "pane.next", "pane.previous", "view.back"})
@@ -40,6 +41,10 @@ class Ways(Taking):
 
     def on_tree_room_open(self, event: TreeRoom.Open) -> None:
         """The tree room has closed on a request."""
+        self.main.show_request(event.request_id)
+
+    def on_searches_room_open(self, event: SearchesRoom.Open) -> None:
+        """The room of searches has closed on a request."""
         self.main.show_request(event.request_id)
 
     def action_next_theme(self) -> None:
