@@ -65,7 +65,8 @@ def glyph(row: RequestRow) -> Span:
         return ".", "muted"
     if row.active:
         return ">", "run"
-    return ("+", "accent") if row.injected else (" ", "text")
+    injected = any(made.inserted and made.search.results for made in row.searches)
+    return ("+", "accent") if injected else (" ", "text")
 
 
 def status(row: RequestRow, moment: Moment) -> Span:

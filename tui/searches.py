@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from anyclaude.events import SearchMade
 from tui import format as f
-from tui.lines import Line, Span, Tone, fit, labelled, line
+from tui.lines import Line, Span, fit, labelled, line
 
-_FIXED = 9 + 5 + 2
-_FIGURES = 7 + 7 + 8
+_WIDE = 56
+"""Cells from which on there is room for the request and the figures."""
+_HEAD = 3 + 9
+_REQUEST = 5
+_FIGURES = 7 + 7
+_HOW = 8
 _PROVIDER = 11
 
 
@@ -22,38 +26,37 @@ def how(made: SearchMade) -> Span:
 def heading(width: int) -> Line:
     """The names of the columns."""
     provider, query = _room(width)
-    parts = [f"   {'TIME':<8} {'REQ':<4} "]
+    parts = [f"   {'TIME':<8} "]
+    parts += ["REQ  "] if width >= _WIDE else []
     parts += [f"{fit('PROVIDER', provider)} "] if provider else []
-    parts += [f"{fit('QUERY', query)}    RES    TOK    TIME"]
-    return Line(((fit("".join(parts), width), "muted"),))
+    parts += [fit("QUERY", query)]
+    parts += ["    RES    TOK"] if width >= _WIDE else []
+    return Line(((fit("".join([*parts, "    TIME"]), width), "muted"),))
 
 
 def row(made: SearchMade, width: int) -> Line:
     """One search in ``width`` cells; ``+`` marks one that nobody asked for."""
     search = made.search
     provider, query = _room(width)
-    mark: Span = (" + ", "accent") if made.inserted else ("   ", "text")
-    found: Tone = "text" if search.results else "warn"
     words, tone = how(made)
     spans: list[Span | str] = [
-        mark,
+        (" + ", "accent") if made.inserted else "   ",
         (f"{f.clock(made.at)} ", "muted"),
-        (f"{f.short_id(search.request_id):<4} ", "accent"),
     ]
+    if width >= _WIDE:
+        spans.append((f"{f.short_id(search.request_id):<4} ", "accent"))
     if provider:
         spans.append(f"{fit(f.one_line(search.provider) or '-', provider)} ")
-    spans += [
-        (fit(f.one_line(search.query), query), "strong"),
-        (f" {search.results:>6}", found),
-        f" {f.count(search.tokens):>6}",
-        (f" {words:>7}", tone),
-    ]
-    return line(*spans)
+    spans.append((fit(f.one_line(search.query), query), "strong"))
+    if width >= _WIDE:
+        spans.append((f" {f.count(search.results):>6}", "text" if search.results else "warn"))
+        spans.append(f" {f.count(search.tokens):>6}")
+    return line(*spans, (f" {words:>7}", tone))
 
 
 def _room(width: int) -> tuple[int, int]:
     """Cells of provider and query: where it is narrow, the provider goes."""
-    left = width - _FIXED - _FIGURES - 2
+    left = width - _HEAD - _HOW - (_REQUEST + _FIGURES if width >= _WIDE else 0)
     provider = _PROVIDER if left - _PROVIDER - 1 >= 24 else 0
     return provider, max(6, left - (provider + 1 if provider else 0))
 

@@ -111,11 +111,6 @@ class RequestRow:
         """How many of its tool calls were not valid as written."""
         return sum(call.verdict != "valid" for call in self.calls)
 
-    @property
-    def injected(self) -> bool:
-        """Whether results of a search were put into its prompt unasked, for its newest turn."""
-        return any(made.inserted and made.search.results for made in self.searches)
-
     def elapsed_ms(self, now: float) -> float:
         """Its duration, or how long it has been going on."""
         return self.record.duration_ms if self.record else max(0.0, now - self.at) * 1000
@@ -380,8 +375,7 @@ class Store:
 
     def _searched(self, event: SearchMade) -> None:
         self.searches.append(event)
-        row = self.rows.get(event.search.request_id)
-        if row is not None:
+        if (row := self.rows.get(event.search.request_id)) is not None:
             row.searches.append(event)
             self._touch(row)
 

@@ -8,7 +8,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from anyclaude.control import Switch
 from anyclaude.errors import InvalidRequest
-from anyclaude.events import RequestFinished, SearchMade, from_json, to_json
+from anyclaude.events import FirstToken, SearchMade, from_json, to_json
 from anyclaude.records import SearchRecord
 from tests.tui.conftest import Opener, Stage
 from tests.tui.fake_source import NOON, READY, FakeSource, request, session
@@ -55,12 +55,12 @@ def test_facts_name_everything() -> None:
 def test_a_request_with_results_put_in_has_a_plus() -> None:
     store = Store()
     inserted, asked, *_ = searches()
-    for event in request("a3f1", NOON - 180):
-        if isinstance(event, RequestFinished):
-            store.apply(inserted, NOON)
-            assert glyph(store.rows[FIRST]) == (">", "run")
+    *begun, ended = request("a3f1", NOON - 180)
+    for event in (*begun, inserted, FirstToken(FIRST, 900.0)):
         store.apply(event, NOON)
-    assert glyph(store.rows[FIRST]) == ("+", "accent") and store.rows[FIRST].injected
+    assert glyph(store.rows[FIRST]) == (">", "run")
+    store.apply(ended, NOON)
+    assert glyph(store.rows[FIRST]) == ("+", "accent")
     for event in (*request("a3f2", NOON - 170), asked):
         store.apply(event, NOON)
     assert glyph(store.rows["req_0000000000000000a3f2"]) == (" ", "text")

@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static
 
 from anyclaude.control import Control
 from anyclaude.errors import AnyclaudeError
 from anyclaude.events import SearchMade
+from tui import format as f
 from tui import searches
 from tui.lines import line
 from tui.rooms.base import AskingRoom
@@ -50,13 +50,6 @@ class SearchesRoom(AskingRoom):
             id="searches.unasked",
         ),
     ]
-
-    class Open(Message):
-        """Someone wants to see the request of a search in the list."""
-
-        def __init__(self, request_id: str) -> None:
-            super().__init__()
-            self.request_id = request_id
 
     def __init__(
         self, control: Callable[[], Control | None], store: Store, now: Callable[[], float]
@@ -115,7 +108,7 @@ class SearchesRoom(AskingRoom):
         self._rows.show(len(found), lambda i: searches.row(found[i], width), at)
         unasked = sum(made.inserted for made in found)
         count = f"{len(found)} searches, {unasked} of them unasked"
-        self._frame.show("Web searches", self.problem or f"{count}  {state}".rstrip())
+        self._frame.show("Web searches", f.one_line(self.problem) or f"{count}  {state}".rstrip())
         self._facts_frame.show("Search")
         self.query_one("#search", Page).show(searches.facts(chosen), anew=False)
 
@@ -149,7 +142,7 @@ class SearchesRoom(AskingRoom):
             await self.fetch(control)
         except AnyclaudeError as error:
             self.problem = error.message
-            self.app.notify(error.message, severity="warning", markup=False)
+            self.app.notify(f.clean(error.message), severity="warning", markup=False)
         else:
             self.problem = ""
             state = "on" if self._unasked else "off"
