@@ -14,7 +14,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
-from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure, call_of
+from anyclaude.records import (
+    RequestRecord,
+    SearchRecord,
+    ToolCallRecord,
+    ToolFailure,
+    call_of,
+)
 from anyclaude.types import PrefixBreak, PrefixMiss
 
 
@@ -105,6 +111,17 @@ class ToolFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchMade:
+    """A web search came to its end. ``inserted`` is whether its results were put into the prompt
+    unasked, rather than given to a client that asked for them."""
+
+    droppable: ClassVar[bool] = False
+    at: float
+    search: SearchRecord
+    inserted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFinished:
     """The end of a request, however it ended."""
 
@@ -127,6 +144,7 @@ SystemKind: TypeAlias = Literal[
     "tools",
     "breaker",
     "route",
+    "search",
 ]
 
 
@@ -224,6 +242,7 @@ Event: TypeAlias = (
     | OutputDelta
     | ToolCallSeen
     | ToolFailed
+    | SearchMade
     | RequestFinished
     | SystemEvent
     | EngineState
@@ -241,6 +260,7 @@ _TYPES: dict[str, type[Any]] = {
         OutputDelta,
         ToolCallSeen,
         ToolFailed,
+        SearchMade,
         RequestFinished,
         SystemEvent,
         EngineState,
@@ -266,6 +286,8 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
         values["call"] = call_of(values["call"])
     elif cls is ToolFailed:
         values["failure"] = ToolFailure(**cast("dict[str, Any]", values["failure"]))
+    elif cls is SearchMade:
+        values["search"] = SearchRecord(**cast("dict[str, Any]", values["search"]))
     elif cls is RequestAdmitted:
         rules = cast("list[tuple[str, int]]", values.get("canonical", []))
         values["canonical"] = tuple((rule, count) for rule, count in rules)

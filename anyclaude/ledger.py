@@ -8,9 +8,22 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from anyclaude.events import Bus, Event, RequestFinished, SystemEvent, SystemKind
+from anyclaude.events import (
+    Bus,
+    Event,
+    RequestFinished,
+    SearchMade,
+    SystemEvent,
+    SystemKind,
+)
 from anyclaude.recent import RecentDetails
-from anyclaude.records import RequestDetail, RequestRecord, StoredMessage, ToolCallRecord
+from anyclaude.records import (
+    RequestDetail,
+    RequestRecord,
+    SearchRecord,
+    StoredMessage,
+    ToolCallRecord,
+)
 
 
 class RecordSink(Protocol):
@@ -82,6 +95,14 @@ class Ledger:
     ) -> None:
         """Publishes something a person may want to look up."""
         self._bus.publish(SystemEvent(self.wall(), level, kind, message, request_id))
+
+    def search_made(
+        self, search: SearchRecord, troubles: Sequence[str] = (), *, inserted: bool = False
+    ) -> None:
+        """Publishes a search, and what went wrong on its way."""
+        for trouble in troubles:
+            self.event("search", trouble, search.request_id, level="warning")
+        self.publish(SearchMade(self.wall(), search, inserted))
 
     async def finish(
         self,

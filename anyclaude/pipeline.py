@@ -1,6 +1,7 @@
 """One request, top to bottom.
 
-parse (server) → canonical form → route → echo → backend → segments → tool calls → events → row.
+parse (server) → canonical form → route → search → exact cache → echo → backend → segments →
+tool calls → events → row.
 
 :class:`Pipeline` does what comes before the first byte, and raises;
 :class:`~anyclaude.exchange.Exchange` does what comes after, and ends in ``message_stop`` or one
@@ -33,6 +34,8 @@ from anyclaude.records import RequestDetail
 from anyclaude.relaying import Relay, Relayable, admission_of
 from anyclaude.replayed import Known, Replayed
 from anyclaude.routing.values import Asked
+from anyclaude.search.asked import SearchWanted, wanted_of
+from anyclaude.searched import Searched, WebSearch
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
 from anyclaude.types import MessagesRequest, Role
@@ -61,17 +64,19 @@ class Pipeline:
         options: PipelineOptions,
         new_id: Callable[[str], str],
         answers: Answers | None = None,
+        search: WebSearch | None = None,
     ) -> None:
         self._gateway = gateway
         self._echo = echo
         self._ledger = ledger
         self._answers = answers or Answers(ledger)
+        self._search = search
         self._desk = ToolDesk(options.tools)
         self._announcer = Announcer(ledger)
         self._options = options
         self._disabled = options.disabled_rules
         self._new_id = new_id
-        self._running: dict[str, Exchange | Relay] = {}
+        self._running: dict[str, Exchange | Relay | Searched] = {}
 
     @property
     def disabled_rules(self) -> frozenset[str]:
@@ -84,7 +89,9 @@ class Pipeline:
 
     # ------------------------------------------------------------------- before the first byte
 
-    async def open(self, arrival: Arrival, request: MessagesRequest) -> Exchange | Relay | Replayed:
+    async def open(
+        self, arrival: Arrival, request: MessagesRequest
+    ) -> Exchange | Relay | Replayed | Searched:
         """Brings a request as far as a backend's admission, or a cache's.
 
         Raises :class:`ApiError` (invalid, too long, loading, full); the row is then written.
@@ -95,7 +102,11 @@ class Pipeline:
         self._announcer.tools_seen(arrival, request)
         try:
             canonical = canonicalise(request, self._disabled)
+            wanted = self._wanted(arrival, request, role)
+            canonical = await self._with_results(arrival, canonical, role)
             self._announcer.canonical(arrival, canonical)
+            if wanted is not None:
+                return await self._searched(wanted, canonical, recorder)
             asked = arrival.asked(canonical.request, role)
             looked = await self._look(arrival, canonical, asked)
             if looked.hit is not None:
@@ -139,6 +150,52 @@ class Pipeline:
                 arrival.conversation,
             )
         )
+
+    # ------------------------------------------------------------------------------ the search
+
+    def _wanted(
+        self, arrival: Arrival, request: MessagesRequest, role: Role
+    ) -> SearchWanted | None:
+        """The search that the request is, unless whoever answers it makes it himself."""
+        if self._search is None or role is not Role.SEARCH:
+            return None
+        way = self._gateway.way(arrival.asked(request, role))
+        return None if way is None or way.relays else wanted_of(request)
+
+    async def _with_results(self, arrival: Arrival, canonical: Canonical, role: Role) -> Canonical:
+        """The request with what searches put into its turns; a new turn may get its own.
+
+        A request that may be passed on is passed on as it is.
+        """
+        if self._search is None or role not in (Role.MAIN, Role.COMPACT, Role.COUNT):
+            return canonical
+        injector = self._search.injector
+        if not injector.concerned:
+            return canonical
+        way = self._gateway.way(arrival.asked(canonical.request, role))
+        if way is None or way.relays:
+            return canonical
+        if role is Role.MAIN and not arrival.replay_of:
+            return await injector.injected(canonical, arrival.conversation, arrival.id)
+        return await injector.restored(canonical, arrival.conversation)
+
+    async def _searched(
+        self, wanted: SearchWanted, canonical: Canonical, recorder: Recorder
+    ) -> Searched:
+        assert self._search is not None
+        searching = await self._search.looked(wanted, recorder, canonical.request.model)
+        searched = Searched(
+            searching,
+            self._search.service,
+            self._ledger,
+            self._options.exchange,
+            self._new_id,
+            self._forget,
+        )
+        recorder.admitted(searched.admission, searched.route_reason)
+        self._running[searched.id] = searched
+        self._announcer.admitted(searched, canonical, "")
+        return searched
 
     def _replay(self, hit: Hit, canonical: Canonical, recorder: Recorder) -> Replayed:
         known = Known(hit, canonical, recorder, canonical.request.model)
@@ -217,6 +274,7 @@ class Pipeline:
         recorder = self._announcer.received(arrival, request, Role.COUNT)
         try:
             canonical = canonicalise(with_examples(request), self._disabled)
+            canonical = await self._with_results(arrival, canonical, Role.COUNT)
             name, reason, tokens = await self._gateway.count(
                 arrival.asked(canonical.request, Role.COUNT),
                 lambda backend, model: self._job(arrival, canonical, Role.COUNT, backend, model),

@@ -113,6 +113,23 @@ class ToolFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """One row of ``searches``; ``tokens`` is about what the results take in a prompt.
+
+    ``error`` is Anthropic's code and what went wrong, ``None`` when nothing did.
+    """
+
+    request_id: str
+    provider: str
+    query: str
+    results: int = 0
+    tokens: int = 0
+    ms: float = 0.0
+    cached: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRecord:
     """One row of ``requests``: the names are the columns of the log database."""
 

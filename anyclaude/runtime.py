@@ -25,15 +25,17 @@ from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
-from anyclaude.events import Bus, EngineState, SystemEvent, ToolFailed
+from anyclaude.events import Bus, EngineState, SearchMade, SystemEvent, ToolFailed
 from anyclaude.fleet import share_breakers
 from anyclaude.ids import new_id
+from anyclaude.injecting import Injector
 from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
 from anyclaude.options import engine_options, pipeline_options
 from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.recent import RecentDetails
+from anyclaude.searched import WebSearch
 from anyclaude.storing import open_disk, open_stores, open_traces
 
 if TYPE_CHECKING:
@@ -132,21 +134,38 @@ class Runtime:
             wall=self._wall,
         )
         from anyclaude.metrics.meter import Meter
+        from anyclaude.searching import open_search
         from anyclaude.steering.backends import Backends
         from anyclaude.steering.caches import Caches
 
+        search = await open_search(
+            settings, self._parts, report=self._from_threads(), wall=self._wall
+        )
         gateway = self._start_gateway(engine)
         if stores.state is not None:
             self._background(share_breakers(settings, gateway, stores.state, wall=self._wall))
         answers = Answers(ledger, stores.answers)
+        injector = Injector(
+            search.service,
+            search.insertions,
+            ledger,
+            on=settings.search.proactive,
+            wall=self._wall,
+        )
         pipeline = Pipeline(
-            gateway, echo, ledger, pipeline_options(settings, streams), new_id, answers
+            gateway,
+            echo,
+            ledger,
+            pipeline_options(settings, streams),
+            new_id,
+            answers,
+            WebSearch(search.service, injector),
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
-        caches = Caches(engine, stores.answers, answers)
+        caches = Caches(engine, stores.answers, answers, search.service.cache)
         self._steering = self._start_meters(
-            engine, requests, pipeline, ledger.recent, meter, backends, caches
+            engine, requests, pipeline, ledger.recent, meter, backends, caches, injector
         )
         self._background(_discover(backends, settings.resilience.health_interval_s))
         self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
@@ -232,6 +251,7 @@ class Runtime:
         meter: Meter,
         backends: Backends,
         caches: Caches,
+        injector: Injector,
     ) -> Steering:
         from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
@@ -256,6 +276,7 @@ class Runtime:
                 self._loader is not None,
                 backends,
                 caches,
+                injector,
             ),
             self._wall,
         )
@@ -349,7 +370,7 @@ class Runtime:
 
     async def _log_events(self, requests: RequestLog) -> None:
         async for event in self.bus.subscribe():
-            if isinstance(event, SystemEvent | ToolFailed):
+            if isinstance(event, SystemEvent | ToolFailed | SearchMade):
                 requests.post(event)
 
     async def _name_model(self, write: Callable[[str], None]) -> None:

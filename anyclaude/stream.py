@@ -13,11 +13,11 @@ open before the next block starts, and refuses anything after the end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
-from anyclaude.types import JsonValue, Usage
+from anyclaude.types import JsonObject, JsonValue, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,13 @@ StreamEvent: TypeAlias = (
 )
 
 BlockKind: TypeAlias = Literal["text", "thinking", "tool_use"]
+"""What a model writes."""
+
+ServerBlockKind: TypeAlias = Literal["server_tool_use", "web_search_tool_result"]
+"""What the server does by itself."""
+
+
+_TEXT: Mapping[str, JsonValue] = {"type": "text", "text": ""}
 
 
 class GrammarError(RuntimeError):
@@ -106,7 +113,7 @@ class Emitter:
         self._id = message_id
         self._model = model
         self._state: Literal["new", "open", "ended"] = "new"
-        self._kind: BlockKind | None = None
+        self._kind: BlockKind | ServerBlockKind | None = None
         self._index = -1
         self._signature = ""
 
@@ -120,8 +127,12 @@ class Emitter:
 
     @property
     def open_block(self) -> BlockKind | None:
-        """The kind of the block that is open now."""
-        return self._kind
+        """The kind of the block that is open now, if a model writes it."""
+        match self._kind:
+            case "server_tool_use" | "web_search_tool_result":
+                return None
+            case kind:
+                return kind
 
     @property
     def blocks(self) -> int:
@@ -135,7 +146,7 @@ class Emitter:
 
     def text(self, text: str) -> list[StreamEvent]:
         """A piece of text; an empty one opens a block all the same (keep-alive)."""
-        return [*self._ensure("text", {"type": "text", "text": ""}), self._delta("text", text)]
+        return [*self._ensure("text", _TEXT), self._delta("text", text)]
 
     def thinking(self, text: str, signature: str) -> list[StreamEvent]:
         """A piece of reasoning; ``signature`` is sent when the block closes."""
@@ -153,8 +164,36 @@ class Emitter:
         }
         return [*self.close_block(), self._open("tool_use", block)]
 
+    def server_tool_use(self, tool_use_id: str, name: str) -> list[StreamEvent]:
+        """Opens a call that the server makes itself; its arguments follow as a call's do."""
+        block: dict[str, JsonValue] = {
+            "type": "server_tool_use",
+            "id": tool_use_id,
+            "name": name,
+            "input": {},
+        }
+        return [*self.close_block(), self._open("server_tool_use", block)]
+
+    def web_search_result(self, tool_use_id: str, content: JsonValue) -> list[StreamEvent]:
+        """What a search came to, whole: a list of results, or an error object."""
+        block: dict[str, JsonValue] = {
+            "type": "web_search_tool_result",
+            "tool_use_id": tool_use_id,
+            "content": content,
+        }
+        return [*self.close_block(), self._open("web_search_tool_result", block)]
+
+    def cited(self, text: str, citations: Sequence[JsonObject]) -> list[StreamEvent]:
+        """A text block of its own, with where it is from."""
+        block = {**_TEXT, "citations": []} if citations else _TEXT
+        events = [*self.close_block(), self._open("text", block)]
+        for citation in citations:
+            delta: dict[str, JsonValue] = {"type": "citations_delta", "citation": citation}
+            events.append(BlockDelta(self._index, delta))
+        return [*events, self._delta("text", text), *self.close_block()]
+
     def tool_json(self, partial: str) -> list[StreamEvent]:
-        if self._kind != "tool_use":
+        if self._kind not in ("tool_use", "server_tool_use"):
             raise GrammarError("tool arguments outside a tool_use block")
         return [BlockDelta(self._index, {"type": "input_json_delta", "partial_json": partial})]
 
@@ -185,13 +224,15 @@ class Emitter:
         self._kind = None
         return [StreamError(error_type, message)]
 
-    def _ensure(self, kind: BlockKind, block: dict[str, JsonValue]) -> list[StreamEvent]:
+    def _ensure(self, kind: BlockKind, block: Mapping[str, JsonValue]) -> list[StreamEvent]:
         self._require("open")
         if self._kind == kind:
             return []
         return [*self.close_block(), self._open(kind, block)]
 
-    def _open(self, kind: BlockKind, block: dict[str, JsonValue]) -> StreamEvent:
+    def _open(
+        self, kind: BlockKind | ServerBlockKind, block: Mapping[str, JsonValue]
+    ) -> StreamEvent:
         self._index += 1
         self._kind = kind
         return BlockStart(self._index, block)
@@ -212,6 +253,7 @@ class MessageBuilder:
         self._end: MessageDelta | None = None
         self._blocks: dict[int, dict[str, JsonValue]] = {}
         self._pieces: dict[int, list[str]] = {}
+        self._cited: dict[int, list[JsonValue]] = {}
 
     def add(self, events: Iterable[StreamEvent]) -> None:
         for event in events:
@@ -230,6 +272,8 @@ class MessageBuilder:
         delta = event.delta
         if delta["type"] == "signature_delta":
             self._blocks[event.index]["signature"] = delta["signature"]
+        elif delta["type"] == "citations_delta":
+            self._cited.setdefault(event.index, []).append(delta["citation"])
         else:
             self._pieces[event.index].append(str(delta[_PIECES[str(delta["type"])]]))
 
@@ -252,8 +296,12 @@ class MessageBuilder:
     def _block(self, index: int) -> dict[str, JsonValue]:
         block, text = self._blocks[index], "".join(self._pieces[index])
         match block["type"]:
-            case "tool_use":
+            case "tool_use" | "server_tool_use":
                 return _call_block(block, text)
+            case "web_search_tool_result":
+                return block
+            case "text" if index in self._cited:
+                return {**block, "text": text, "citations": self._cited[index]}
             case kind:
                 return {**block, str(kind): text}
 
@@ -335,9 +383,12 @@ def error_json(error_type: str, message: str, request_id: str) -> dict[str, Json
 
 def usage_json(usage: Usage) -> dict[str, JsonValue]:
     """The wire form of a usage object."""
-    return {
+    counts: dict[str, JsonValue] = {
         "input_tokens": usage.input_tokens,
         "cache_creation_input_tokens": usage.cache_creation_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,
         "output_tokens": usage.output_tokens,
     }
+    if usage.web_searches:
+        counts["server_tool_use"] = {"web_search_requests": usage.web_searches}
+    return counts

@@ -259,12 +259,14 @@ class PrefixMiss:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Anthropic's disjoint token counts: input + cache_read + cache_creation = the prompt."""
+    """Anthropic's disjoint token counts: input + cache_read + cache_creation = the prompt; and
+    how many searches of the web the answer took."""
 
     input_tokens: int = 0
     cache_read_tokens: int = 0
     cache_creation_tokens: int = 0
     output_tokens: int = 0
+    web_searches: int = 0
 
     @property
     def prompt_tokens(self) -> int:

@@ -14,6 +14,7 @@ from anyclaude.events import (
     PullState,
     RequestAdmitted,
     RequestFinished,
+    SearchMade,
     SystemEvent,
     TierStats,
     ToolCallSeen,
@@ -21,7 +22,7 @@ from anyclaude.events import (
     from_json,
     to_json,
 )
-from anyclaude.records import Repair, RequestRecord, ToolCallRecord, ToolIssue
+from anyclaude.records import Repair, RequestRecord, SearchRecord, ToolCallRecord, ToolIssue
 from anyclaude.types import PrefixBreak, PrefixMiss
 
 
@@ -73,6 +74,7 @@ def test_events_survive_json() -> None:
             from_disk=2,
         ),
         ToolCallSeen(1.0, call),
+        SearchMade(1.0, SearchRecord("r", "brave", "q", 3, 90, 1.5, True, None), True),
         RequestFinished(RequestRecord("r", 1.0)),
         SystemEvent(1.0, "info", "flush", "kv"),
         Vitals(1.0, 0, 0, 0.0, 0.0, None, None, 1, 2, 3, 0.5, 0.1, (TierStats("kv", True),), True),

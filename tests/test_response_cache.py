@@ -291,7 +291,7 @@ async def test_a_flush_really_empties(tmp_path: Path) -> None:
         assert disk.entries == 1
         assert disk.bytes > 0
         everything = await control.flush("all")
-        assert [f.tier for f in everything] == ["response", "response-disk"]
+        assert [f.tier for f in everything] == ["response", "response-disk", "search"]
         assert told(await stage.ask(body()))["tier"] == "none"
         await control.flush()
         assert {t.tier: t.entries for t in await control.cache()}["response-disk"] == 0

@@ -95,6 +95,13 @@ MAIN: tuple[BindingType, ...] = (
         "Who answers requests, and how well",
         "room.backends",
     ),
+    _key(
+        "W",
+        "app.room('searches')",
+        "Searches",
+        "Web searches: what was asked, and what came of it",
+        "room.searches",
+    ),
     _key("r", "app.replay", "Replay", "Run the selected request again", "request.replay"),
     _key(
         "P",

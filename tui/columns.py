@@ -53,7 +53,8 @@ class Column:
 
 
 def glyph(row: RequestRow) -> Span:
-    """``.`` queued, ``>`` running, ``!`` a bad tool call, ``x`` failed, ``-`` cancelled."""
+    """``.`` queued, ``>`` running, ``!`` a bad tool call, ``+`` results of a search put in,
+    ``x`` failed, ``-`` cancelled."""
     if row.failed:
         return "x", "error"
     if row.phase is Phase.CANCELLED:
@@ -62,7 +63,10 @@ def glyph(row: RequestRow) -> Span:
         return "!", "warn"
     if row.phase is Phase.QUEUED:
         return ".", "muted"
-    return (">", "run") if row.active else (" ", "text")
+    if row.active:
+        return ">", "run"
+    injected = any(made.inserted and made.search.results for made in row.searches)
+    return ("+", "accent") if injected else (" ", "text")
 
 
 def status(row: RequestRow, moment: Moment) -> Span:

@@ -1,9 +1,9 @@
 """The filter language of the request list.
 
-Words match anywhere in a request's fields. ``status: model: tool: cache: role: id:`` look at
-one field, ``ttft>1 in>20k out<100 lost>500 tps<20 time>5`` compare a figure, a leading ``!``
-inverts a term, quotes keep a phrase together, and all terms must hold. Text that is half typed
-is never an error: a term that can't be used is left out and named in ``problem``.
+Words match anywhere in a request's fields. ``status: model: tool: cache: role: id: search:``
+look at one field, ``ttft>1 in>20k out<100 lost>500 tps<20 time>5`` compare a figure, a leading
+``!`` inverts a term, quotes keep a phrase together, and all terms must hold. Text that is half
+typed is never an error: a term that can't be used is left out and named in ``problem``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ _FIELDS: dict[str, Callable[[RequestRow], str]] = {
     "cache": _cache_text,
     "role": lambda r: r.role,
     "id": lambda r: f"{r.id} {r.session_id}",
+    "search": lambda r: " ".join(f"{m.search.provider} {m.search.query}" for m in r.searches),
 }
 
 

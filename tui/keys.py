@@ -92,6 +92,7 @@ def places() -> tuple[tuple[str, tuple[type[DOMNode], ...]], ...]:
     from tui.rooms.backends import BackendsRoom
     from tui.rooms.base import AskingRoom, Room
     from tui.rooms.history import HistoryRoom
+    from tui.rooms.searches import SearchesRoom
     from tui.rooms.sql import SqlRoom
     from tui.rooms.tree import TreeRoom
     from tui.rooms.vitals import Grid, VitalsRoom
@@ -115,6 +116,7 @@ def places() -> tuple[tuple[str, tuple[type[DOMNode], ...]], ...]:
         ("Prefix tree", (TreeRoom,)),
         ("Vitals", (VitalsRoom, Grid)),
         ("Backends", (BackendsRoom,)),
+        ("Web searches", (SearchesRoom,)),
         ("SQL", (SqlRoom, Editor, ResultTable)),
         ("SQL dialogs", (Pick, RowView, SqlExport)),
         ("History", (HistoryRoom,)),

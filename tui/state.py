@@ -1,4 +1,4 @@
-"""What the console knows: requests, vitals, events and tool errors, built from bus events.
+"""What the console knows: requests, vitals, events, searches and tool errors, from bus events.
 
 No widget and no textual here. The store is the model of the request list: rows are kept in
 order of arrival, changed in place, and the view above them is told which ones changed.
@@ -23,6 +23,7 @@ from anyclaude.events import (
     RequestAdmitted,
     RequestFinished,
     RequestReceived,
+    SearchMade,
     SystemEvent,
     ToolCallSeen,
     ToolFailed,
@@ -92,6 +93,7 @@ class RequestRow:
     pieces: list[Piece] = field(default_factory=list)
     calls: list[ToolCallRecord] = field(default_factory=list)
     notes: list[SystemEvent] = field(default_factory=list)
+    searches: list[SearchMade] = field(default_factory=list)
     record: RequestRecord | None = None
     pinned: bool = False
     version: int = 0
@@ -129,6 +131,7 @@ class RequestRow:
             row.pieces = [copy.copy(piece) for piece in self.pieces]
             row.calls = list(self.calls)
             row.notes = list(self.notes)
+            row.searches = list(self.searches)
         return row
 
 
@@ -168,6 +171,7 @@ class Store:
         self.history = History()
         self.events: deque[SystemEvent] = deque(maxlen=KEEP_EVENTS)
         self.tool_errors: deque[ToolError] = deque(maxlen=KEEP_EVENTS)
+        self.searches: deque[SearchMade] = deque(maxlen=KEEP_EVENTS)
         self.heads: tuple[SystemPrompt, ...] = ()
         self.watch = Watch()
         self.pull: PullState | None = None
@@ -239,6 +243,8 @@ class Store:
                 self.pull = event
             case SystemEvent():
                 self._system(event)
+            case SearchMade():
+                self._searched(event)
             case RequestReceived():
                 self._receive(event)
             case RequestFinished():
@@ -365,6 +371,12 @@ class Store:
         row = self.rows.get(event.request_id) if event.request_id else None
         if row is not None:
             row.notes.append(event)
+            self._touch(row)
+
+    def _searched(self, event: SearchMade) -> None:
+        self.searches.append(event)
+        if (row := self.rows.get(event.search.request_id)) is not None:
+            row.searches.append(event)
             self._touch(row)
 
     def _add(self, request_id: str, at: float) -> RequestRow:

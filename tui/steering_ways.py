@@ -19,7 +19,7 @@ from tui.steering_taking import Taking
 
 if TYPE_CHECKING:
     from tui.dialogs.palette import Palette
-    from tui.rooms.tree import TreeRoom
+    from tui.rooms.base import Room
 
 _NO_COMMANDS = frozenset({"app.palette", "pane.next", "pane.previous", "view.back"})
 
@@ -38,8 +38,8 @@ class Ways(Taking):
             around = self._around
             self.push_screen(room(name, self._control, self.store, around.now, around.data_dir))
 
-    def on_tree_room_open(self, event: TreeRoom.Open) -> None:
-        """The tree room has closed on a request."""
+    def on_room_open(self, event: Room.Open) -> None:
+        """A room has closed on a request."""
         self.main.show_request(event.request_id)
 
     def action_next_theme(self) -> None:

@@ -12,7 +12,7 @@ from anyclaude.types import JsonObject, JsonValue
 
 MAX_BYTES = 16 * 2**20
 
-Send: TypeAlias = Callable[[str, str, JsonObject | None], Awaitable[JsonValue]]
+Send: TypeAlias = "Callable[[str, str, JsonObject | None], Awaitable[JsonValue]]"
 
 
 def json_calls(upstream: Upstream, headers: tuple[tuple[str, str], ...] = ()) -> Send:

@@ -16,9 +16,11 @@ from anyclaude.types import JsonObject, JsonValue
 _Json: TypeAlias = dict[str, Any]
 
 DELTAS: Mapping[str, frozenset[str]] = {
-    "text": frozenset({"text_delta"}),
+    "text": frozenset({"text_delta", "citations_delta"}),
     "thinking": frozenset({"thinking_delta", "signature_delta"}),
     "tool_use": frozenset({"input_json_delta"}),
+    "server_tool_use": frozenset({"input_json_delta"}),
+    "web_search_tool_result": frozenset(),
 }
 STOP_REASONS = frozenset({"end_turn", "tool_use", "max_tokens", "stop_sequence"})
 COUNTS = (
@@ -211,6 +213,9 @@ class _Reader:
             self._json += delta["partial_json"]
         elif delta["type"] == "signature_delta":
             block["signature"], self._signed = delta["signature"], True
+        elif delta["type"] == "citations_delta":
+            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
+            self._citation(delta["citation"])
         else:
             if self._signed:
                 self.problem("thinking after its signature")
@@ -224,13 +229,38 @@ class _Reader:
         block: _Json = self.verdict.content[-1]
         if block["type"] == "thinking" and not block.get("signature"):
             self.problem("a thinking block without a signature")
-        if block["type"] == "tool_use" and self._json:
+        if block["type"] == "web_search_tool_result":
+            self._result(block)
+        if block["type"] in ("tool_use", "server_tool_use") and self._json:
             try:
                 block["input"] = json.loads(self._json)
             except ValueError:
                 self.problem("the arguments of a call are not JSON")
             if not isinstance(block["input"], dict):
                 self.problem("the arguments of a call are not an object")
+
+    def _result(self, block: _Json) -> None:
+        """A result follows its call, and has pages or one error."""
+        calls = [b["id"] for b in self.verdict.content if b["type"] == "server_tool_use"]
+        if block["tool_use_id"] not in calls:
+            self.problem(f"a result of {block['tool_use_id']}, which nothing called")
+        content = block["content"]
+        if isinstance(content, dict):
+            if content["type"] != "web_search_tool_result_error" or not content["error_code"]:
+                self.problem("a search result that is neither pages nor an error")
+            return
+        for page in content:
+            if page["type"] != "web_search_result" or not isinstance(page["page_age"], str | None):
+                self.problem(f"a search result of type {page['type']}")
+            if not all(isinstance(page[k], str) for k in ("url", "title", "encrypted_content")):
+                self.problem("a search result without url, title and encrypted_content")
+
+    def _citation(self, citation: _Json) -> None:
+        names = ("cited_text", "url", "title", "encrypted_index")
+        if citation["type"] != "web_search_result_location" or not all(
+            isinstance(citation[name], str) for name in names
+        ):
+            self.problem("a citation that names no place in a search result")
 
     def _on_message_delta(self, body: _Json) -> None:
         if self._open is not None:

@@ -97,7 +97,7 @@ def _fields(prefix: str, section: object) -> Iterator[tuple[str, object]]:
         value = getattr(section, field.name)
         if key is None or not key.fits_type(type):
             continue
-        if field.name == "api_key" and bool(getattr(section, "api_key_env", None)):
+        if bool(getattr(section, f"{field.name}_env", None)):
             value = ""
         if key.kind == "object":
             value = dict(value)

@@ -13,6 +13,7 @@ from pathlib import Path
 from anyclaude.config import schema
 from anyclaude.config.build import build, numbered_routes
 from anyclaude.config.checks import Case, contradictions
+from anyclaude.config.checks.search import with_keys
 from anyclaude.config.document import DEFAULT, values_of
 from anyclaude.config.files import default_data_dir
 from anyclaude.config.keyfile import key_layer
@@ -42,7 +43,7 @@ def load_settings(
 
     ``config`` (or ``ANYCLAUDE_CONFIG``) is read alone; without it ``./anyclaude.toml`` is laid
     over the user's file. ``overrides`` are flags by dotted key, ``server.port``. A backend's
-    ``api_key_env`` is looked up in ``env``.
+    ``api_key_env`` is looked up in ``env``, and so are those of the search's providers.
     """
     files = file_layers(config, env, cwd)
     layers = [*files, env_layer(env, cwd, _own_names(files)), flag_layer(overrides or {}, cwd)]
@@ -101,7 +102,8 @@ def _finished(settings: Settings, origins: Mapping[str, str], env: Mapping[str, 
         )
         for name, backend in settings.backends
     )
-    settings = dataclasses.replace(settings, backends=backends)
+    search = with_keys(settings.search, env)
+    settings = dataclasses.replace(settings, backends=backends, search=search)
     sources = tuple((name, origins.get(name, DEFAULT)) for name, _ in values_of(settings))
     return dataclasses.replace(settings, sources=sources)
 

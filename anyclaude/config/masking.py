@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 MASK = "********"
-SECRETS = frozenset({"admin_key", "api_key", "sha256"})
+SECRETS = frozenset({"admin_key", "api_key", "brave_key", "serpapi_key", "sha256", "tavily_key"})
 ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 SECRET_HEADER = re.compile(r"auth|cookie|credential|key|password|secret|session-token|token", re.I)
 """Headers of clients that are never kept."""
@@ -20,7 +20,7 @@ _QUERY = re.compile(r"(?<=\?)\S+")
 def hidden(name: str, value: object) -> object:
     """A value with everything secret in it masked, tables and lists inside included."""
     leaf = name.rpartition(".")[2]
-    if leaf in SECRETS or (leaf == "api_key_env" and not _names_variable(value)):
+    if leaf in SECRETS or (leaf.endswith("_key_env") and not _names_variable(value)):
         return MASK if value else value
     if leaf == "headers":
         return _headers(name, value)

@@ -22,6 +22,7 @@ Strategy: TypeAlias = Literal[
     "shuffle", "round-robin", "priority", "least-busy", "usage", "latency", "cost", "cache-aware"
 ]
 CacheMark: TypeAlias = Literal["system", "last_user"]
+SearchProvider: TypeAlias = Literal["duckduckgo", "brave", "tavily", "serpapi", "searxng"]
 SLOT = "slot:"
 SLOTS = ("opus", "sonnet", "haiku", "subagent")
 """What may follow :data:`SLOT` in a route's ``match``: the places a client has for a model."""
@@ -221,6 +222,32 @@ class KeySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Web search: ``providers`` in the order in which they are asked, none: it is off.
+
+    Of a key that comes from the environment (``…_env``), the key itself is its value. Times are
+    in seconds, an MB has 2**20 bytes; ``cache_ttl_s`` 0 keeps no results.
+    """
+
+    providers: tuple[SearchProvider, ...] = ("duckduckgo",)
+    brave_key: str = field(default="", repr=False)
+    brave_key_env: str = ""
+    tavily_key: str = field(default="", repr=False)
+    tavily_key_env: str = ""
+    serpapi_key: str = field(default="", repr=False)
+    serpapi_key_env: str = ""
+    searxng_url: str = ""
+    timeout_s: float = 8.0
+    max_results: int = 8
+    max_tokens: int = 2000
+    cache_ttl_s: float = 3600.0
+    cache_mb: int = 16
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
+    proactive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSettings:
     """``disabled_rules`` names canonical-form rules that stay off."""
 
@@ -273,6 +300,7 @@ class Settings:
     routes: tuple[RouteSettings, ...] = ()
     resilience: ResilienceSettings = ResilienceSettings()
     keys: tuple[tuple[str, KeySettings], ...] = ()
+    search: SearchSettings = SearchSettings()
     prompt: PromptSettings = PromptSettings()
     tools: ToolSettings = ToolSettings()
     log: LogSettings = LogSettings()

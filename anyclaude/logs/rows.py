@@ -16,11 +16,19 @@ from typing import cast
 
 import duckdb
 
-from anyclaude.events import SystemEvent, ToolFailed
-from anyclaude.logs.schema import EVENTS, REQUEST_MESSAGES, REQUESTS, TOOL_CALLS, Table
+from anyclaude.events import SearchMade, SystemEvent, ToolFailed
+from anyclaude.logs.schema import (
+    EVENTS,
+    REQUEST_MESSAGES,
+    REQUESTS,
+    SEARCHES,
+    TOOL_CALLS,
+    Table,
+)
 from anyclaude.records import (
     Repair,
     RequestRecord,
+    SearchRecord,
     StoredMessage,
     ToolCallRecord,
     ToolIssue,
@@ -35,7 +43,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 class Entry:
     """What is written together: a request with all that belongs to it, or one event.
 
-    ``failed`` is such an event with a table of its own.
+    ``failed`` and ``searched`` are such events with tables of their own.
     """
 
     record: RequestRecord | None = None
@@ -43,6 +51,7 @@ class Entry:
     messages: tuple[StoredMessage, ...] = ()
     event: SystemEvent | None = None
     failed: ToolFailed | None = None
+    searched: SearchMade | None = None
 
     @property
     def size(self) -> int:
@@ -156,6 +165,8 @@ def store(
             if e is not None
         ],
     )
+    searched = [entry.searched.search for entry in entries if entry.searched is not None]
+    _append(con, SEARCHES, [_search_row(search, bodies=bodies) for search in searched])
     failed = [entry.failed for entry in entries if entry.failed is not None]
     _add_failures(con, failed, bodies=bodies)
     return set(messages)
@@ -177,6 +188,12 @@ def _request_row(record: RequestRecord, *, bodies: bool) -> Row:
         instant(record.started_at) if name == "started_at" else getattr(record, name)
         for name in REQUESTS.column_names
     ]
+
+
+def _search_row(search: SearchRecord, *, bodies: bool) -> Row:
+    if not bodies:
+        search = replace(search, query="")
+    return [getattr(search, name) for name in SEARCHES.column_names]
 
 
 def _call_row(call: ToolCallRecord) -> Row:

@@ -220,7 +220,7 @@ SEARCHES = Table(
     (
         Column("request_id", "VARCHAR NOT NULL", "requests.id."),
         Column("provider", "VARCHAR", "Who was asked."),
-        Column("query", "VARCHAR", "What was asked."),
+        Column("query", "VARCHAR", "What was asked; empty without bodies."),
         Column("results", "INTEGER", "Results that came back."),
         Column("tokens", "BIGINT", "Prompt tokens the results took."),
         Column("ms", "DOUBLE", "Time it took."),

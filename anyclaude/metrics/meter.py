@@ -20,6 +20,7 @@ from anyclaude.events import (
     RequestAdmitted,
     RequestFinished,
     RequestReceived,
+    SearchMade,
     ToolCallSeen,
     ToolFailed,
 )
@@ -71,6 +72,10 @@ class Meter:
         self.canonical: Counter[str] = Counter()
         #: What became of the newest assistant message of each request.
         self.echo: Counter[str] = Counter()
+        #: Web searches by provider, whether they were put in unasked, and what came of them.
+        self.searches: Counter[tuple[str, str, str]] = Counter()
+        #: Tokens of results, by whether they were put in unasked.
+        self.search_tokens: Counter[str] = Counter()
         self.ttft_s = Histogram(TTFT_BOUNDS_S)
         self.duration_s = Histogram(DURATION_BOUNDS_S)
 
@@ -139,6 +144,8 @@ class Meter:
                 self.tools.call(event.call, request.model if request else "")
             case ToolFailed():
                 self.tools.failure(event.failure)
+            case SearchMade():
+                self._searched(event)
             case RequestFinished():
                 self._finished(event.record)
             case _:
@@ -179,6 +186,13 @@ class Meter:
         if tokens > request.decoded and now > request.decode_at:
             self._decode.add(request.decode_at, now, tokens - request.decoded)
             request.decode_at, request.decoded = now, tokens
+
+    def _searched(self, event: SearchMade) -> None:
+        search, why = event.search, "inserted" if event.inserted else "asked"
+        found = "cached" if search.cached else "found" if search.results else "nothing"
+        outcome = search.error.partition(":")[0] if search.error is not None else found
+        self.searches[search.provider, why, outcome] += 1
+        self.search_tokens[why] += search.tokens
 
     def _finished(self, record: RequestRecord) -> None:
         if record.output_tokens:

@@ -50,6 +50,14 @@ def prometheus(stats: Stats, meter: Meter, tiers: Sequence[TierStats]) -> str:
         "echo_total", "What became of each request's newest assistant message.",
         _labelled("fate", meter.echo),
     )  # fmt: skip
+    page.counter(
+        "searches_total", "Web searches by provider, kind (asked, inserted) and outcome.",
+        _many(("provider", "kind", "outcome"), meter.searches),
+    )  # fmt: skip
+    page.counter(
+        "search_tokens_total", "Tokens of their results, about.",
+        _labelled("kind", meter.search_tokens),
+    )  # fmt: skip
     page.histogram("ttft_seconds", "From arrival to the first token.", meter.ttft_s)
     page.histogram("request_duration_seconds", "From arrival to the last byte.", meter.duration_s)
     page.gauge("requests_running", "Requests that a backend has taken.", _one(vitals.running))

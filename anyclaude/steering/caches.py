@@ -1,4 +1,4 @@
-"""Every cache tier of a process in one list: prompts and finished answers."""
+"""Every cache tier of a process in one list: prompts, finished answers, results of searches."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from anyclaude.engine.engine import Engine
 from anyclaude.errors import InvalidRequest, Unavailable
 from anyclaude.events import TierStats
 from anyclaude.keeping import Answers
+from anyclaude.search.cache import ResultCache
 from anyclaude.types import Tier
 
 ALL = "all"
@@ -18,10 +19,17 @@ _ANSWERS = (Tier.RESPONSE, Tier.RESPONSE_DISK, Tier.SHARED, Tier.SEMANTIC)
 class Caches:
     """What is held where, and how it is emptied. Without ``store`` no answers are kept."""
 
-    def __init__(self, engine: Engine, store: ResponseCache | None, answers: Answers) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: ResponseCache | None,
+        answers: Answers,
+        results: ResultCache,
+    ) -> None:
         self._engine = engine
         self._store = store
         self._answers = answers
+        self._results = results
 
     def tiers(self) -> tuple[TierStats, ...]:
         """All of them, those that are off too."""
@@ -29,16 +37,16 @@ class Caches:
             answers = self._store.stats()
         else:
             answers = tuple(TierStats(tier.value, enabled=False) for tier in _ANSWERS)
-        return (*self._engine.caches.tiers(), *answers)
+        return (*self._engine.caches.tiers(), *answers, self._results.stats())
 
     async def flush(self, name: str | None) -> tuple[Flushed, ...]:
         """Empties the tier of that name; every one that is on for ``None`` or :data:`ALL`.
 
         Raises :class:`InvalidRequest` for an unknown name, and for one of a tier that is off.
         """
-        tiers = (*_PROMPTS, *_ANSWERS)
+        tiers = (*_PROMPTS, *_ANSWERS, Tier.SEARCH)
         if name in (None, ALL):
-            answers = await self._flush_answers(None)
+            answers = (*await self._flush_answers(None), *await self._flush_results())
             try:
                 return (*await self._prompts(_PROMPTS), *answers)
             except Unavailable:
@@ -53,7 +61,9 @@ class Caches:
         tier = Tier(name)
         if tier in _PROMPTS:
             return await self._prompts((tier,))
-        flushed = await self._flush_answers(tier)
+        flushed = await (
+            self._flush_results() if tier is Tier.SEARCH else self._flush_answers(tier)
+        )
         if not flushed:
             raise InvalidRequest(f"the tier {name} is switched off", field="tier")
         return flushed
@@ -67,6 +77,11 @@ class Caches:
             deleted = await self._engine.caches.flush_disk()
             flushed.append(Flushed(Tier.KV_DISK, deleted.entries, deleted.nbytes))
         return tuple(flushed)
+
+    async def _flush_results(self) -> tuple[Flushed, ...]:
+        if not self._results.on:
+            return ()
+        return (Flushed(Tier.SEARCH, *await self._results.flush()),)
 
     async def _flush_answers(self, tier: Tier | None) -> tuple[Flushed, ...]:
         if self._store is None:

@@ -28,8 +28,9 @@ from anyclaude.control import (
 )
 from anyclaude.engine.catalog import Catalog
 from anyclaude.engine.engine import Engine
-from anyclaude.errors import NotFound
+from anyclaude.errors import InvalidRequest, NotFound
 from anyclaude.events import Bus, SystemEvent, SystemKind, TierStats, Vitals
+from anyclaude.injecting import Injector
 from anyclaude.logs.log import RequestLog
 from anyclaude.metrics.lag import LoopLag
 from anyclaude.metrics.meter import Meter
@@ -44,11 +45,18 @@ from anyclaude.records import (
     SqlResult,
     ToolCallRecord,
 )
+from anyclaude.search.service import OFF
 from anyclaude.steering.again import Replays, read_again
 from anyclaude.steering.backends import Backends
 from anyclaude.steering.caches import Caches
 from anyclaude.steering.kept import KeptRequests
 from anyclaude.steering.pulls import Pulls
+
+PROACTIVE = "proactive_search"
+_PROACTIVE_HELP = (
+    "Search the web unasked where a new turn asks for fresh facts, and put the results behind it. "
+    "The words searched for leave this machine."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,7 @@ class Parts:
     custom_loader: bool
     backends: Backends
     caches: Caches
+    injector: Injector
 
 
 class Steering:
@@ -184,10 +193,11 @@ class Steering:
 
     async def switches(self) -> tuple[Switch, ...]:
         off = self._parts.pipeline.disabled_rules
-        return tuple(
+        rules = (
             Switch(rule.name, rule.name not in off, _help(rule.description), "Prompt")
             for rule in RULES
         )
+        return (*rules, Switch(PROACTIVE, self._parts.injector.on, _PROACTIVE_HELP, "Search"))
 
     # ------------------------------------------------------------------------------- steering
 
@@ -269,12 +279,23 @@ class Steering:
             raise NotFound(f"there is no switch {name!r}; there are: {', '.join(known)}")
         if known[name] == on:
             return
+        if name == PROACTIVE:
+            self._set_proactive(on)
+            return
         self._parts.pipeline.set_rule(name, on)
         self._event(
             "canonical",
             f"the rule {name} was turned {'on' if on else 'off'}: a conversation whose prompt it "
             "changes is read anew once",
         )
+
+    def _set_proactive(self, on: bool) -> None:
+        injector = self._parts.injector
+        if on and not injector.possible:
+            raise InvalidRequest(OFF, field="name")
+        injector.on = on
+        does = "may search the web unasked" if on else "search the web only where they ask for it"
+        self._event("search", f"requests {does} from now on")
 
     def _event(self, kind: SystemKind, message: str) -> None:
         self._parts.bus.publish(SystemEvent(self._wall(), "info", kind, message))

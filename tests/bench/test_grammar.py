@@ -76,3 +76,63 @@ def test_errors() -> None:
     assert check_error(json.loads(json.dumps(body))) == []
     for bad in (None, {}, {"type": "error"}, {"type": "error", "error": {"message": "full"}}):
         assert check_error(bad) != []
+
+
+def _searched(*blocks: tuple[dict[str, Any], list[dict[str, Any]]]) -> list[str]:
+    start, *_ = answer("a")
+    parts = [start]
+    for index, (block, deltas) in enumerate(blocks):
+        parts.append(event("content_block_start", index=index, content_block=block))
+        parts += [event("content_block_delta", index=index, delta=delta) for delta in deltas]
+        parts.append(event("content_block_stop", index=index))
+    return lines([*parts, *answer("a")[-2:]])
+
+
+CALL = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+ASKED = [{"type": "input_json_delta", "partial_json": '{"query": "x"}'}]
+PAGE = {
+    "type": "web_search_result",
+    "url": "https://a.org/",
+    "title": "A",
+    "encrypted_content": "eA==",
+    "page_age": None,
+}
+RESULT = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [PAGE]}
+CITED = {
+    "type": "web_search_result_location",
+    "cited_text": "a",
+    "url": "https://a.org/",
+    "title": "A",
+    "encrypted_index": "MA==",
+}
+TEXT = {"type": "text", "text": "", "citations": []}
+
+
+def test_a_good_search() -> None:
+    said = [{"type": "citations_delta", "citation": CITED}, {"type": "text_delta", "text": "a"}]
+    verdict = check_sse(_searched((CALL, ASKED), (RESULT, []), (TEXT, said)))
+    assert verdict.problems == []
+    assert verdict.content[0]["input"] == {"query": "x"}
+    assert verdict.content[2] == {"type": "text", "text": "a", "citations": [CITED]}
+    error = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+    assert check_sse(_searched((CALL, ASKED), ({**RESULT, "content": error}, []))).ok
+
+
+@pytest.mark.parametrize(
+    ("blocks", "problem"),
+    [
+        ([(RESULT, [])], "which nothing called"),
+        ([(CALL, ASKED), (RESULT, ASKED)], "input_json_delta in a web_search_tool_result block"),
+        ([(CALL, ASKED), ({**RESULT, "content": [{**PAGE, "type": "x"}]}, [])], "of type x"),
+        ([(CALL, ASKED), ({**RESULT, "content": [{**PAGE, "url": 3}]}, [])], "without url"),
+        ([(CALL, ASKED), ({**RESULT, "content": {"type": "x"}}, [])], "neither pages nor an error"),
+        (
+            [(TEXT, [{"type": "citations_delta", "citation": {**CITED, "url": 3}}])],
+            "names no place",
+        ),
+    ],
+)
+def test_a_bad_search(
+    blocks: list[tuple[dict[str, Any], list[dict[str, Any]]]], problem: str
+) -> None:
+    assert any(problem in found for found in check_sse(_searched(*blocks)).problems)

@@ -24,6 +24,7 @@ from anyclaude.config.settings import (
     CacheSettings,
     MemorySettings,
     PerformanceSettings,
+    SearchSettings,
     ServerSettings,
     Settings,
     ToolSettings,
@@ -135,6 +136,7 @@ async def staged(
     constrain: bool = False,
     memory: MemorySettings = MemorySettings(),  # noqa: B008 - a frozen value
     width: int = 1,
+    search: SearchSettings = SearchSettings(providers=()),  # noqa: B008 - a frozen value
 ) -> AsyncIterator[Stage]:
     """``constrain``: the grammar keeps the double, too, from writing what it shouldn't.
 
@@ -154,6 +156,7 @@ async def staged(
         performance=performance or PerformanceSettings(),
         tools=ToolSettings(constrain=constrain),
         memory=memory,
+        search=search,
         cache=CacheSettings(l2=False),  # Repeated prompts are to reach the double.
     )
     runtime = Runtime(settings, loader=loader)

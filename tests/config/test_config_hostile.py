@@ -55,6 +55,7 @@ _DOCUMENTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "routes": st.one_of(st.lists(_route(), max_size=3), _VALUES),
         "cache": _tables("cache"),
         "resilience": _tables("resilience"),
+        "search": _tables("search"),
         "server": _tables("server"),
         "data_dir": _VALUES,
     },

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyclaude.errors import InvalidRequest, Unavailable
-from anyclaude.events import SystemEvent, ToolFailed
+from anyclaude.events import SearchMade, SystemEvent, ToolFailed
 from anyclaude.logs import writer as writer_module
 from anyclaude.logs.database import connect
 from anyclaude.logs.log import RequestLog
 from anyclaude.logs.rows import Entry, request_of, store
 from anyclaude.logs.schema import REQUESTS, migrate
-from anyclaude.records import Repair, RequestRecord, ToolFailure, ToolIssue
+from anyclaude.records import Repair, RequestRecord, SearchRecord, ToolFailure, ToolIssue
 from tests.logs.clock import DAY, START, Clock, call, message, record
 from tests.logs.conftest import OpenLog
 
@@ -89,6 +89,17 @@ async def test_a_failure_that_comes_again_is_one_row(open_log: OpenLog) -> None:
         await log.record(record(f"req_{bodies}"))
         sql = f"SELECT request_id, name, kind, message FROM tool_failures WHERE {_is(bodies)}"
         assert (await log.query(sql, 9)).rows == (("req_1", "Bash", "input", words),)
+        await log.close()
+
+
+async def test_a_search_is_a_row_and_goes_with_its_request(open_log: OpenLog) -> None:
+    for bodies, query in ((True, "newest \ufffd"), (False, "")):
+        log = await open_log(bodies=bodies)
+        made = SearchRecord(f"req_{bodies}", "brave", "newest \ud83d", 5, 640, 12.5, True, "e")
+        log.post(SearchMade(START, made))
+        await log.record(record(f"req_{bodies}"))
+        found = await log.query(f"SELECT * FROM searches WHERE request_id = 'req_{bodies}'", 9)
+        assert found.rows == ((f"req_{bodies}", "brave", query, 5, 640, 12.5, True, "e"),)
         await log.close()
 
 

@@ -10,6 +10,7 @@ from anyclaude.control import Stats
 from anyclaude.events import (
     EngineState,
     RequestFinished,
+    SearchMade,
     TierStats,
     ToolCallSeen,
     ToolFailed,
@@ -17,7 +18,7 @@ from anyclaude.events import (
 )
 from anyclaude.metrics.meter import Meter
 from anyclaude.metrics.prometheus import prometheus
-from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure
+from anyclaude.records import RequestRecord, SearchRecord, ToolCallRecord, ToolFailure
 
 VITALS = Vitals(
     at=0.0, running=1, waiting=2, decode_tps=41.5, prefill_tps=1900.0, ttft_p50_ms=None,
@@ -120,3 +121,25 @@ def test_any_model_name_is_escaped(name: str) -> None:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     assert parse(text)[f'anyclaude_info{{version="0.1.0",model="{escaped}"}}'] == 1
     assert parse(text)["anyclaude_ready"] == 0
+
+
+def test_searches_by_provider_kind_and_outcome() -> None:
+    meter = Meter()
+    for made in (
+        SearchMade(0.0, SearchRecord("a", "brave", "q", 5, 600)),
+        SearchMade(0.0, SearchRecord("b", "brave", "q", 5, 600, cached=True), inserted=True),
+        SearchMade(0.0, SearchRecord("c", "brave", "q")),
+        SearchMade(0.0, SearchRecord("d", "brave", "q", error="too_many_requests: later: on")),
+    ):
+        meter.observe(made)
+    samples = parse(prometheus(STATS, meter, ()))
+    for kind, outcome in (
+        ("asked", "found"),
+        ("inserted", "cached"),
+        ("asked", "nothing"),
+        ("asked", "too_many_requests"),
+    ):
+        labels = f'provider="brave",kind="{kind}",outcome="{outcome}"'
+        assert samples[f"anyclaude_searches_total{{{labels}}}"] == 1
+    assert samples['anyclaude_search_tokens_total{kind="asked"}'] == 600
+    assert samples['anyclaude_search_tokens_total{kind="inserted"}'] == 600

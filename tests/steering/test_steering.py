@@ -113,8 +113,9 @@ async def test_a_rule_is_switched_for_the_requests_that_come(
     tmp_path: Path, embedded_model_dir: Path
 ) -> None:
     async with staged(tmp_path, embedded_model_dir) as stage:
-        switches = await stage.admin.switches()
+        *switches, search = await stage.admin.switches()
         assert [s.name for s in switches] == [rule.name for rule in RULES]
+        assert (search.name, search.on, search.group) == ("proactive_search", False, "Search")
         assert all(s.on and s.group == "Prompt" and "read anew once" in s.help for s in switches)
         before = await stage.admin.detail(await stage.ask(body("hi", system=BILLED)))
         await stage.admin.set_switch("billing_line", False)
@@ -128,10 +129,10 @@ async def test_a_rule_is_switched_for_the_requests_that_come(
         tokens += (await stage.row(after.id))["cache_read_tokens"]
         assert counted.json()["input_tokens"] == tokens
         off = {s.name for s in await stage.admin.switches() if not s.on}
-        assert off == {"billing_line"}
+        assert off == {"billing_line", "proactive_search"}
         await stage.admin.set_switch("billing_line", True)
         await stage.admin.set_switch("billing_line", True)
-        assert all(s.on for s in await stage.admin.switches())
+        assert [s.name for s in await stage.admin.switches() if not s.on] == ["proactive_search"]
         turned = await stage.notes("canonical", 2)
         assert [message.partition(":")[0] for message in turned] == [
             "the rule billing_line was turned off",

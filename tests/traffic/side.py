@@ -39,10 +39,11 @@ def title_call(talk: Talk, answers: Answers) -> Shot:
 
 
 def web_search(talk: Talk, answers: Answers) -> Shot:
+    """In words that leave it to the model: to Claude Code's own no model is asked."""
     mark = answers.mark("Nothing was found.")
     body = _body(
         "local-model",
-        f"Perform a web search for: {words.prose(talk.rng, 12)} {mark}",
+        f"What does the web say of {words.prose(talk.rng, 12)} {mark}",
         [words.BILLING.format(hash=talk.billing), words.IDENTITY, "You search the web."],
         tools=[words.SEARCH_TOOL],
         tool_choice={"type": "auto"},

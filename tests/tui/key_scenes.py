@@ -172,6 +172,9 @@ PLACES: dict[str, Place] = {
     ),
     # The last one's breaker is open.
     "Backends": Place(enter=keys("b", "j", "j")),
+    "Web searches": Place(
+        begin=lambda stage: stage.send(*session(), *room_scenes.searches()), enter=keys("W")
+    ),
     "SQL": Place(
         enter=queried,
         first={

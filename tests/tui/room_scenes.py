@@ -1,11 +1,12 @@
-"""What the tree, vitals and backends rooms are shown in tests."""
+"""What the tree, vitals, backends and searches rooms are shown in tests."""
 
 from __future__ import annotations
 
 import math
 
 from anyclaude.control import BackendInfo, PrefixNode, PrefixTreePicture
-from anyclaude.events import Event
+from anyclaude.events import Event, SearchMade
+from anyclaude.records import SearchRecord
 from tests.tui.fake_source import MODEL, NOON, FakeSource, request, session, vitals
 from tui.state import Store
 
@@ -139,3 +140,28 @@ def minutes(store: Store, seconds: int = 280) -> None:
 def busy() -> list[Event]:
     """The usual session, and one of another session."""
     return [*session(), *request("a3e1", NOON - 400)]
+
+
+def searches() -> list[Event]:
+    """Searches of the session's requests: unasked, asked for, cached and failed ones."""
+    id = "req_0000000000000000{}".format
+    rows = (
+        (170, SearchRecord(id("a3f1"), "duckduckgo", "mlx quantized kv cache", 5, 640, 720.0)),
+        (160, SearchRecord(id("a3f2"), "brave", "textual 8 theme api [bold]x[/]", 8, 1_120, 410.0)),
+        (140, SearchRecord(id("a3f3"), "brave", "textual 8 theme api", 8, 1_120, 0.4, True)),
+        (
+            95,
+            SearchRecord(
+                id("a3f4"),
+                "tavily",
+                "duckdb appender api",
+                error="too_many_requests: tavily answered 429; it is asked again in 20 s",
+                ms=130.0,
+            ),
+        ),
+        (60, SearchRecord(id("a3f4"), "searxng", "検索 what is new in duckdb", 3, 402, 1_730.0)),
+    )
+    return [
+        SearchMade(NOON - age, row, inserted=place in (0, 4))
+        for place, (age, row) in enumerate(rows)
+    ]

@@ -115,6 +115,7 @@ async def begin(stage: Stage) -> None:
     await stage.send(
         *(poison(event) for event in session()),
         poison(ToolCallSeen(NOON, REPAIRED)),
+        *(poison(event) for event in room_scenes.searches()),
         ToolFailed(NOON, refused),
         PullState(HOSTILE, "downloading", 10, 100, HOSTILE),
         EngineState("ready", HOSTILE, 1.0, HOSTILE, 8192),

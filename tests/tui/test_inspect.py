@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from anyclaude.events import Event, PrefillProgress, SystemEvent
-from anyclaude.records import RequestDetail, ToolFailure
+from anyclaude.events import Event, PrefillProgress, SearchMade, SystemEvent
+from anyclaude.records import RequestDetail, SearchRecord, ToolFailure
 from anyclaude.types import PrefixBreak
 from tests.tui.fake_source import NOON, admitted, detail, received, request, session
 from tests.tui.inspector_scene import CLEARED, EDIT, conversation, details
@@ -387,6 +387,19 @@ def test_timing_shows_only_what_was_measured() -> None:
     assert "queue" in text and "prefill" in text and "decode" in text
     refused = _says("Timing", _subject("a3f7")).splitlines()
     assert [entry.split()[0] for entry in refused] == ["total"]
+
+
+def test_timing_shows_the_search_that_came_before() -> None:
+    row = _row("a3f5", session())
+    assert row.record is not None and row.ttft_ms is not None
+    row.ttft_ms += 800.0
+    row.record = replace(row.record, duration_ms=row.record.duration_ms + 800.0)
+    row.searches = [SearchMade(NOON, SearchRecord(row.id, "brave", "q", 5, 600, 800.0), True)]
+    lines = _says("Timing", Subject(row, Moment(NOON), Found(row.id))).splitlines()
+    assert lines[0].startswith(" search") and "0.80s" in lines[0]
+    assert not any(entry.startswith(" lookup") for entry in lines)
+    text = _says("Overview", Subject(row, Moment(NOON), Found(row.id)))
+    assert "5 results, about 600 tokens, brave" in text and "put in unasked" in text
 
 
 def test_timing_of_what_broke_off_after_its_first_token() -> None:

@@ -8,6 +8,7 @@ from tui.columns import status
 from tui.inspect.subject import Found, Subject
 from tui.lines import Line, Span, labelled
 from tui.misses import miss_lines, read_lines
+from tui.searches import summary
 from tui.state import RequestRow
 
 
@@ -32,6 +33,7 @@ def overview_lines(subject: Subject) -> list[Line]:
         labelled("tool call", call.name, "  ", verdict(call), *first_issue(call))
         for call in row.calls
     ]
+    lines += [summary(made) for made in row.searches]
     lines += [
         labelled("note", (event.message, "warn" if event.level != "info" else "text"))
         for event in row.notes

@@ -51,7 +51,10 @@ def stretches(row: RequestRow, now: float) -> Iterator[Stretch]:
             yield Stretch("to token 1", "waiting and reading the prompt", ttft, "warn")
             yield Stretch("after it", "writing, until it ended", record.duration_ms - ttft, "run")
         return
-    lookup, rest = ttft - queue - prefill, record.duration_ms - ttft - decode
+    searched = sum(made.search.ms for made in row.searches if made.inserted)
+    lookup, rest = ttft - queue - prefill - searched, record.duration_ms - ttft - decode
+    if searched >= _SHOWN_MS:
+        yield Stretch("search", "searching the web for the newest turn", searched, "accent")
     if lookup >= _SHOWN_MS:
         yield Stretch("lookup", "rendering, and looking in the caches", lookup, "accent")
     if queue > 0:

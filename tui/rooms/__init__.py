@@ -47,4 +47,8 @@ def room(
         from tui.rooms.history import HistoryRoom
 
         return HistoryRoom(control, store, now)
+    if name == "searches":
+        from tui.rooms.searches import SearchesRoom
+
+        return SearchesRoom(control, store, now)
     raise LookupError(f"there is no room {name!r}")

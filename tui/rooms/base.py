@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.events import Resize
+from textual.message import Message
 from textual.screen import Screen
 
 from anyclaude.control import Control
@@ -45,6 +46,13 @@ class Room(Screen[None], inherit_bindings=False):
         Binding("tab", "app.focus_next", "Next", show=False, id="room.next"),
         Binding("shift+tab", "app.focus_previous", "Previous", show=False, id="room.previous"),
     ]
+
+    class Open(Message):
+        """Someone wants to see this request in the list."""
+
+        def __init__(self, request_id: str) -> None:
+            super().__init__()
+            self.request_id = request_id
 
     def __init__(
         self, control: Callable[[], Control | None], store: Store, now: Callable[[], float]

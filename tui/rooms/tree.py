@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static
 
 from anyclaude.control import Control, PrefixTreePicture
@@ -61,13 +60,6 @@ class TreeRoom(AskingRoom):
             id="tree.flush",
         ),
     ]
-
-    class Open(Message):
-        """Someone wants to see this request in the list."""
-
-        def __init__(self, request_id: str) -> None:
-            super().__init__()
-            self.request_id = request_id
 
     def __init__(
         self, control: Callable[[], Control | None], store: Store, now: Callable[[], float]

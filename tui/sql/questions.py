@@ -64,6 +64,15 @@ LIMIT 200""",
         "Errors, flushes, resets, model loads and memory pressure, newest first.",
     ),
     Question(
+        "searches",
+        "What was searched for on the web, and by whom?",
+        """SELECT started_at, provider, query, results, tokens, ms, cached, error, role, request_id
+FROM searches JOIN requests ON requests.id = request_id
+ORDER BY started_at DESC
+LIMIT 200""",
+        "Newest first; role search is the client's own tool, any other had results put in unasked.",
+    ),
+    Question(
         "columns",
         "What is in the log: which tables, with which columns?",
         """SELECT table_name, column_name, data_type

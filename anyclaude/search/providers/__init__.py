@@ -1,0 +1,1 @@
+"""The places on the web that answer searches, one module each."""

@@ -1,0 +1,97 @@
+"""Web search as the configuration has it: built, started, closed.
+
+Nothing is asked of anybody here; a provider hears of us with the first search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from anyclaude.backends.http import Timeouts, Upstream
+from anyclaude.backends.json_calls import json_calls
+from anyclaude.config.settings import SearchSettings, Settings
+from anyclaude.events import SystemEvent
+from anyclaude.search.cache import CacheOptions, ResultCache
+from anyclaude.search.file import FILE_NAME, SearchFile
+from anyclaude.search.http import Fetch, Headers
+from anyclaude.search.insertions import Insertions
+from anyclaude.search.providers import brave, duckduckgo, searxng, serpapi, tavily
+from anyclaude.search.service import SearchService
+from anyclaude.search.values import Provider, SearchOptions
+from anyclaude.types import JsonObject, JsonValue
+
+MB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParts:
+    """What the rest of the process has of it."""
+
+    service: SearchService
+    insertions: Insertions
+
+
+async def open_search(
+    settings: Settings,
+    parts: AsyncExitStack,
+    *,
+    report: Callable[[SystemEvent], None],
+    wall: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
+) -> SearchParts:
+    """Opens its file and has ``parts`` close everything, in the opposite order.
+
+    ``report`` may be called on another thread.
+    """
+    search = settings.search
+    file = SearchFile(settings.data_dir / FILE_NAME, wall=wall, report=report)
+    file.start()
+    parts.push_async_callback(asyncio.to_thread, file.close)
+    cache = ResultCache(file, CacheOptions(search.cache_ttl_s, search.cache_mb * MB), wall)
+    insertions = Insertions(file, wall)
+    await cache.start()
+    await insertions.start()
+    options = SearchOptions(
+        search.timeout_s,
+        search.max_results,
+        search.max_tokens,
+        search.allowed_domains,
+        search.blocked_domains,
+    )
+    providers = tuple(_providers(search, parts))
+    service = SearchService(providers, cache, options, clock=clock)
+    return SearchParts(service, insertions)
+
+
+def _providers(search: SearchSettings, parts: AsyncExitStack) -> Iterator[Provider]:
+    def fetch(name: str, address: str) -> Fetch:
+        timeout = search.timeout_s
+        upstream = Upstream(name, address, Timeouts(timeout, timeout, timeout))
+        parts.push_async_callback(upstream.close)
+        return _fetch(upstream)
+
+    for name in search.providers:
+        match name:
+            case "duckduckgo":
+                yield duckduckgo.DuckDuckGo()
+            case "brave":
+                yield brave.Brave(fetch(name, brave.ADDRESS), search.brave_key)
+            case "tavily":
+                yield tavily.Tavily(fetch(name, tavily.ADDRESS), search.tavily_key)
+            case "serpapi":
+                yield serpapi.SerpApi(fetch(name, serpapi.ADDRESS), search.serpapi_key)
+            case "searxng":
+                yield searxng.SearxNg(fetch(name, search.searxng_url))
+
+
+def _fetch(upstream: Upstream) -> Fetch:
+    async def fetch(
+        method: str, path: str, headers: Headers = (), body: JsonObject | None = None
+    ) -> JsonValue:
+        return await json_calls(upstream, headers)(method, path, body)
+
+    return fetch
