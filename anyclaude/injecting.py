@@ -17,7 +17,7 @@ from anyclaude.search.blocks import inserted_text, row_of
 from anyclaude.search.insertions import Insertions
 from anyclaude.search.intent import query_in
 from anyclaude.search.service import SearchService
-from anyclaude.search.values import Query
+from anyclaude.search.values import GIVEN_UP, Outcome, Query
 from anyclaude.types import Block, Message, TextBlock
 
 APPLIED = "web_search"
@@ -95,9 +95,13 @@ class Injector:
         return await self.restored(canonical, conversation)
 
     async def _text(self, query: str, request_id: str) -> str:
-        outcome = await self._service.search(Query(query))
-        row = row_of(request_id, outcome)
-        self._ledger.search_made(row, outcome.troubles, inserted=True)
+        outcome = Outcome(query, error="unavailable", detail=GIVEN_UP)
+        try:
+            outcome = await self._service.search(Query(query))
+        finally:
+            # Also where its client went away meanwhile: what was asked has left this machine.
+            row = row_of(request_id, outcome)
+            self._ledger.search_made(row, outcome.troubles, inserted=True)
         day = datetime.fromtimestamp(self._wall(), UTC).date().isoformat()
         return inserted_text(outcome, day)
 

@@ -19,7 +19,7 @@ from anyclaude.search import blocks
 from anyclaude.search.asked import SearchWanted
 from anyclaude.search.blocks import row_of
 from anyclaude.search.service import SearchService
-from anyclaude.search.values import Outcome
+from anyclaude.search.values import GIVEN_UP, Outcome
 from anyclaude.stream import Emitter, MessageBuilder, StreamError, StreamEvent
 from anyclaude.types import JsonValue, Tier, Usage
 
@@ -151,9 +151,8 @@ class Searched:
         finally:
             if not asking.done():
                 asking.cancel()
-                text = "it was given up before it ended"
                 query = self._wanted.query.text
-                self._tell(Outcome(query, error="unavailable", detail=text))
+                self._tell(Outcome(query, error="unavailable", detail=GIVEN_UP))
 
     def _answer(self, use_id: str, outcome: Outcome) -> Iterator[StreamEvent]:
         emitter, ledger = self._emitter, self._ledger

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -149,6 +150,25 @@ async def test_a_search_that_failed_is_not_made_again_for_its_turn(stage: Stage)
     again = await stage.ask(body(user(FRESH), stop_sequences=["x"]))
     assert inserted(await stage.prompt(again)) == 0
     assert [s["error"] is not None for s in await stage.searches()] == [True]
+
+
+async def test_a_client_that_leaves_while_its_turn_is_searched_for(stage: Stage) -> None:
+    stage.engines.hangs.add("searxng")
+    headers = {"x-claude-code-session-id": "s1"}
+    asking = asyncio.ensure_future(
+        stage.http.post("/v1/messages", json=body(user(FRESH)), headers=headers)
+    )
+    await stage.engines.reached.wait()
+    asking.cancel()
+    rows: list[dict[str, Any]] = []
+    while not rows:
+        rows = await stage.rows("select status from requests")
+    assert rows == [{"status": 499}]
+    (search,) = await stage.searches()
+    assert search["error"] == "unavailable: it was given up before it ended"
+    # Nothing was decided for the turn: it gets its results when the client comes back.
+    stage.engines.hangs.clear()
+    assert inserted(await stage.prompt(await stage.ask(body(user(FRESH))))) == 1
 
 
 async def test_the_exact_cache_sees_what_was_put_in(stage: Stage) -> None:

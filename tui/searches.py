@@ -71,12 +71,14 @@ def facts(made: SearchMade) -> list[Line]:
     )
     words, tone = how(made)
     spent: Span = (words, tone) if search.cached else (f.seconds(search.ms), "text")
+    tokens = f"about {search.tokens:,} tokens of the prompt"
+    found: Span = (f"{search.results:,}, {tokens}", "text") if search.results else ("none", "warn")
     lines = [
         labelled("query", (f.clean(search.query), "strong")),
         labelled("why", why),
         labelled("request", (f.one_line(search.request_id), "accent")),
         labelled("provider", f.one_line(search.provider) or "nobody was asked"),
-        labelled("results", f"{search.results:,}, about {search.tokens:,} tokens of the prompt"),
+        labelled("results", found),
         labelled("time", spent),
     ]
     if search.error is not None:

@@ -16,6 +16,10 @@ MAX_QUERY_CHARS = 400
 """Brave and Tavily refuse more; the others cut."""
 
 
+GIVEN_UP = "it was given up before it ended"
+"""The detail of a search whose client went away, or that a person ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """``allowed`` and ``blocked`` are domains, sub-domains included; a path may follow one.
