@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
-from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure, call_of
+from anyclaude.records import PromptSection, RequestRecord, ToolCallRecord, ToolFailure, call_of
 from anyclaude.types import PrefixBreak, PrefixMiss
 
 
@@ -127,6 +127,7 @@ SystemKind: TypeAlias = Literal[
     "tools",
     "breaker",
     "route",
+    "prompt",
 ]
 
 
@@ -144,6 +145,21 @@ class SystemEvent:
 
 
 EnginePhase: TypeAlias = Literal["unloaded", "loading", "ready", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptShaped:
+    """A prompt was shortened: its parts with their tokens before and after.
+
+    Told once for each prompt, tier and model; ``prompt_id`` is the same for all its requests.
+    """
+
+    droppable: ClassVar[bool] = False
+    at: float
+    id: str
+    prompt_id: str
+    tier: str
+    sections: tuple[PromptSection, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +242,7 @@ Event: TypeAlias = (
     | ToolFailed
     | RequestFinished
     | SystemEvent
+    | PromptShaped
     | EngineState
     | PullState
     | Vitals
@@ -243,6 +260,7 @@ _TYPES: dict[str, type[Any]] = {
         ToolFailed,
         RequestFinished,
         SystemEvent,
+        PromptShaped,
         EngineState,
         PullState,
         Vitals,
@@ -266,6 +284,10 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
         values["call"] = call_of(values["call"])
     elif cls is ToolFailed:
         values["failure"] = ToolFailure(**cast("dict[str, Any]", values["failure"]))
+    elif cls is PromptShaped:
+        values["sections"] = tuple(
+            PromptSection(**one) for one in cast("list[dict[str, Any]]", values["sections"])
+        )
     elif cls is RequestAdmitted:
         rules = cast("list[tuple[str, int]]", values.get("canonical", []))
         values["canonical"] = tuple((rule, count) for rule, count in rules)
