@@ -12,7 +12,7 @@ from anyclaude.events import RequestAdmitted, RequestReceived
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical
 from anyclaude.record import Recorder
-from anyclaude.records import RequestDetail
+from anyclaude.records import PromptSection, RequestDetail
 from anyclaude.tools.watch import Taken, ToolWatch, transformed
 from anyclaude.types import MessagesRequest, Role
 
@@ -98,6 +98,12 @@ class Announcer:
                 arrival.id, arrival.client.headers, arrival.body, canonical=canonical.applied
             )
         )
+
+    def shaped(self, arrival: Arrival, sections: tuple[PromptSection, ...]) -> None:
+        """Keeps for the inspector what became of the parts of the prompt."""
+        detail = self._ledger.recent.get(arrival.id)
+        if detail is not None and sections:
+            self._ledger.recent.put(replace(detail, sections=sections))
 
     def admitted(self, exchange: Answered, canonical: Canonical, echo: str) -> None:
         admission = exchange.admission

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -140,6 +140,20 @@ class Backend(Protocol):
 
     async def count(self, request: BackendRequest) -> int:
         """Tokens of the prompt exactly as :meth:`open` would send it to the model."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A backend that knows its window and how texts come out in its model's tokens."""
+
+    @property
+    def context_limit(self) -> int:
+        """Tokens that prompt and answer may take together; 0 where it isn't known."""
+        ...
+
+    async def count_texts(self, texts: Sequence[str]) -> tuple[int, ...]:
+        """The tokens of each text by itself."""
         ...
 
 

@@ -19,6 +19,8 @@ from anyclaude.records import (
     ToolCallRecord,
 )
 
+SHORTEN = "shorten"
+"""The switch that has prompts shortened; see :attr:`Switch.name`."""
 ROWS_HEADER = "anyclaude-rows"
 """The header of an exported file's answer that says how many rows it has."""
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from anyclaude.records import (
+    PromptSection,
     RequestRecord,
     SearchRecord,
     ToolCallRecord,
@@ -145,6 +146,7 @@ SystemKind: TypeAlias = Literal[
     "breaker",
     "route",
     "search",
+    "prompt",
 ]
 
 
@@ -162,6 +164,21 @@ class SystemEvent:
 
 
 EnginePhase: TypeAlias = Literal["unloaded", "loading", "ready", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptShaped:
+    """A prompt was shortened: its parts with their tokens before and after.
+
+    Told once for each prompt, tier and model; ``prompt_id`` is the same for all its requests.
+    """
+
+    droppable: ClassVar[bool] = False
+    at: float
+    id: str
+    prompt_id: str
+    tier: str
+    sections: tuple[PromptSection, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +262,7 @@ Event: TypeAlias = (
     | SearchMade
     | RequestFinished
     | SystemEvent
+    | PromptShaped
     | EngineState
     | PullState
     | Vitals
@@ -263,6 +281,7 @@ _TYPES: dict[str, type[Any]] = {
         SearchMade,
         RequestFinished,
         SystemEvent,
+        PromptShaped,
         EngineState,
         PullState,
         Vitals,
@@ -288,6 +307,10 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
         values["failure"] = ToolFailure(**cast("dict[str, Any]", values["failure"]))
     elif cls is SearchMade:
         values["search"] = SearchRecord(**cast("dict[str, Any]", values["search"]))
+    elif cls is PromptShaped:
+        values["sections"] = tuple(
+            PromptSection(**one) for one in cast("list[dict[str, Any]]", values["sections"])
+        )
     elif cls is RequestAdmitted:
         rules = cast("list[tuple[str, int]]", values.get("canonical", []))
         values["canonical"] = tuple((rule, count) for rule, count in rules)

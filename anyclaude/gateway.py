@@ -34,6 +34,7 @@ from anyclaude.backends import faults
 from anyclaude.backends.tap import Tap
 from anyclaude.continuing import Continued, GoOn, going_on
 from anyclaude.errors import ApiError, NotFound, Unavailable
+from anyclaude.fitting import Refit, open_fitting
 from anyclaude.routing.dispatch import Dispatcher, Handle, RoutingOptions
 from anyclaude.routing.values import Asked, BackendTraits, Target
 from anyclaude.told import Told
@@ -129,11 +130,13 @@ class Gateway:
         asked: Asked,
         job_for: JobFor,
         raw: RelayRequest,
+        refit: Refit | None = None,
     ) -> Opened:
         """Has one of the route's backends begin to answer.
 
-        ``job_for`` makes the job for a backend and its name of the model. Raises
-        :class:`ApiError`: the truest of all tries.
+        ``job_for`` makes the job for a backend and its name of the model, ``refit`` a shorter one
+        for a backend that the prompt is too long for. Raises :class:`ApiError`: the truest of all
+        tries.
         """
 
         async def attempt(target: Target) -> Answering | Passing:
@@ -142,9 +145,7 @@ class Gateway:
                 return await self._pass(relay, _renamed(raw, asked, target))
             backend = self._own(target.backend)
             job = await job_for(backend, target.model)
-            generation = await backend.open(job)
-            if generation.admission.estimated:
-                generation = await _begun(generation, self._grace)
+            job, generation = await open_fitting(backend, job, refit, self._begin)
             return Answering(backend, job, generation)
 
         dispatched = await self.dispatcher.run(asked, attempt)
@@ -248,6 +249,12 @@ class Gateway:
         return cast(Backend, self._backends[name])
 
     # ------------------------------------------------------------------------------- attempts
+
+    async def _begin(self, backend: Backend, job: BackendRequest) -> Generation:
+        generation = await backend.open(job)
+        if generation.admission.estimated:
+            generation = await _begun(generation, self._grace)
+        return generation
 
     async def _pass(self, backend: RelayBackend, raw: RelayRequest) -> Passing:
         relayed = await backend.relay(raw)

@@ -9,6 +9,9 @@ from anyclaude.config.settings import Settings
 from anyclaude.exchange import ExchangeOptions, StreamSink
 from anyclaude.keepalive import KeepAliveTimes
 from anyclaude.pipeline import PipelineOptions
+from anyclaude.prompt.optimise import user_rules
+from anyclaude.prompt.tiers import PromptTier
+from anyclaude.prompting import PromptOptions
 from anyclaude.tools.desk import ToolOptions
 from anyclaude.types import Sampling
 
@@ -44,6 +47,18 @@ def engine_options(settings: Settings, memory: int) -> EngineOptions:
         memory=MemoryOptions(
             settings.memory, ResetRules(cache.reset_after_requests, cache.reset_over_tokens)
         ),
+    )
+
+
+def prompt_options(settings: Settings) -> PromptOptions:
+    prompt = settings.prompt
+    return PromptOptions(
+        tier=None if prompt.tier == "auto" else PromptTier(prompt.tier),
+        budget_tokens=prompt.budget_tokens,
+        rules=user_rules(prompt.keep, prompt.drop, prompt.replace),
+        overflow=prompt.overflow,
+        overflow_keep=prompt.overflow_keep,
+        keep_tool_results=prompt.keep_tool_results,
     )
 
 

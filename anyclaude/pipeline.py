@@ -29,6 +29,7 @@ from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.echo_match import working_directory
 from anyclaude.prompt.roles import role_of
+from anyclaude.prompting import Prompter, PromptOptions
 from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail
 from anyclaude.relaying import Relay, Relayable, admission_of
@@ -36,9 +37,11 @@ from anyclaude.replayed import Known, Replayed
 from anyclaude.routing.values import Asked
 from anyclaude.search.asked import SearchWanted, wanted_of
 from anyclaude.searched import Searched, WebSearch
+from anyclaude.shaping import Shaping
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
 from anyclaude.types import MessagesRequest, Role
+from anyclaude.ways import Way
 
 if TYPE_CHECKING:
     from anyclaude.caches.response.cache import Hit
@@ -65,12 +68,14 @@ class Pipeline:
         new_id: Callable[[str], str],
         answers: Answers | None = None,
         search: WebSearch | None = None,
+        prompter: Prompter | None = None,
     ) -> None:
         self._gateway = gateway
         self._echo = echo
         self._ledger = ledger
         self._answers = answers or Answers(ledger)
         self._search = search
+        self.prompter = prompter or Prompter(ledger, PromptOptions())
         self._desk = ToolDesk(options.tools)
         self._announcer = Announcer(ledger)
         self._options = options
@@ -111,10 +116,12 @@ class Pipeline:
             looked = await self._look(arrival, canonical, asked)
             if looked.hit is not None:
                 return self._replay(looked.hit, canonical, recorder)
+            shaping = Shaping(self.prompter, arrival, role)
             opened = await self._gateway.open(
                 asked,
-                lambda backend, model: self._job(arrival, canonical, role, backend, model),
+                lambda backend, model: self._job(arrival, canonical, shaping, backend, model),
                 arrival.as_received(MESSAGES),
+                shaping,
             )
         except BaseException as error:
             await self._refuse(recorder, error)
@@ -126,16 +133,19 @@ class Pipeline:
         keep = looked.keep if opened.by_target else None
         if keep is not None:
             # Another model may be loaded, or another backend go on, before the answer is whole.
-            keep.valid = lambda: self._gateway.way(asked) == looked.way and not opened.switched()
+            request = canonical.request
+            keep.valid = lambda: self._way(asked, request) == looked.way and not opened.switched()
         match opened.answer:
             case Answering():
+                self._announcer.shaped(arrival, shaping.sections)
+                shaping.note(recorder)
                 return self._answer(arrival, canonical, opened.answer, recorder, reason, keep)
             case Passing():
                 return self._pass(opened, opened.answer, canonical, recorder, reason, keep)
 
     async def _look(self, arrival: Arrival, canonical: Canonical, asked: Asked) -> Looked:
         """The answer that a cache has, or the place for the one that is made now."""
-        way = None if arrival.replay_of else self._gateway.way(asked)
+        way = None if arrival.replay_of else self._way(asked, canonical.request)
         if way is None:
             return Looked()
         raw = arrival.as_received(MESSAGES)
@@ -196,6 +206,13 @@ class Pipeline:
         self._running[searched.id] = searched
         self._announcer.admitted(searched, canonical, "")
         return searched
+
+    def _way(self, asked: Asked, request: MessagesRequest) -> Way | None:
+        """Who may answer, and what of the request they are shown."""
+        way, shown = self._gateway.way(asked), self.prompter.identity(request)
+        if way is None or not shown:
+            return way
+        return replace(way, served=replace(way.served, extra=(*way.served.extra, *shown)))
 
     def _replay(self, hit: Hit, canonical: Canonical, recorder: Recorder) -> Replayed:
         known = Known(hit, canonical, recorder, canonical.request.model)
@@ -275,9 +292,10 @@ class Pipeline:
         try:
             canonical = canonicalise(with_examples(request), self._disabled)
             canonical = await self._with_results(arrival, canonical, Role.COUNT)
+            shaping = Shaping(self.prompter, arrival, Role.COUNT)
             name, reason, tokens = await self._gateway.count(
                 arrival.asked(canonical.request, Role.COUNT),
-                lambda backend, model: self._job(arrival, canonical, Role.COUNT, backend, model),
+                lambda backend, model: self._job(arrival, canonical, shaping, backend, model),
                 arrival.as_received(COUNT),
             )
         except BaseException as error:
@@ -303,9 +321,15 @@ class Pipeline:
         await self._refuse(recorder, error)
 
     async def _job(
-        self, arrival: Arrival, canonical: Canonical, role: Role, backend: Backend, model: str
+        self, arrival: Arrival, canonical: Canonical, shaping: Shaping, backend: Backend, model: str
     ) -> BackendRequest:
         """The request as a backend gets it, with what that backend wrote earlier put back."""
+        job = await self._whole(arrival, canonical, shaping.role, backend, model)
+        return await shaping.job(backend, job)
+
+    async def _whole(
+        self, arrival: Arrival, canonical: Canonical, role: Role, backend: Backend, model: str
+    ) -> BackendRequest:
         job = BackendRequest(
             arrival.id,
             canonical.request,

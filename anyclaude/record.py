@@ -23,6 +23,12 @@ class Facts(TypedDict, total=False):
     retries: int
     key_name: str
     model: str
+    prompt_tier: str
+    prompt_id: str
+    prompt_tokens_before: int
+    prompt_tokens_after: int
+    window_tokens: int
+    overflow: str
 
 
 class Recorder:

@@ -130,6 +130,24 @@ class SearchRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptSection:
+    """One part of a system text, or one tool, and what the tier made of it.
+
+    ``place`` is where in the request it stands, ``title`` how it begins. ``action`` is kept,
+    shortened, dropped, duplicate or replaced.
+    """
+
+    place: str
+    title: str
+    kind: str
+    importance: float
+    protected: bool
+    action: str
+    tokens_before: int
+    tokens_after: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRecord:
     """One row of ``requests``: the names are the columns of the log database."""
 
@@ -176,6 +194,12 @@ class RequestRecord:
     system_id: str = ""
     key_name: str = ""
     cost_usd: float = 0.0
+    prompt_tier: str = ""
+    prompt_id: str = ""
+    prompt_tokens_before: int = 0
+    prompt_tokens_after: int = 0
+    window_tokens: int = 0
+    overflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,3 +241,4 @@ class RequestDetail:
     dialect: str = ""
     thinking: ThinkingMarkers | None = None
     stream: str = ""
+    sections: tuple[PromptSection, ...] = ()

@@ -25,18 +25,25 @@ from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
-from anyclaude.events import Bus, EngineState, SearchMade, SystemEvent, ToolFailed
+from anyclaude.events import Bus, EngineState, PromptShaped, SearchMade, SystemEvent, ToolFailed
 from anyclaude.fleet import share_breakers
 from anyclaude.ids import new_id
 from anyclaude.injecting import Injector
 from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
-from anyclaude.options import engine_options, pipeline_options
+from anyclaude.options import engine_options, pipeline_options, prompt_options
 from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.echo import EchoStore
+from anyclaude.prompting import Prompter
 from anyclaude.recent import RecentDetails
 from anyclaude.searched import WebSearch
-from anyclaude.storing import open_disk, open_stores, open_traces
+from anyclaude.storing import (
+    open_decisions,
+    open_disk,
+    open_stores,
+    open_summariser,
+    open_traces,
+)
 
 if TYPE_CHECKING:
     from anyclaude.engine.catalog import Catalog
@@ -152,6 +159,8 @@ class Runtime:
             on=settings.search.proactive,
             wall=self._wall,
         )
+        decisions = open_decisions(settings, self._parts, report=self.bus.publish, wall=self._wall)
+        prompter = Prompter(ledger, prompt_options(settings), decisions, open_summariser(settings))
         pipeline = Pipeline(
             gateway,
             echo,
@@ -160,6 +169,7 @@ class Runtime:
             new_id,
             answers,
             WebSearch(search.service, injector),
+            prompter,
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
@@ -370,7 +380,7 @@ class Runtime:
 
     async def _log_events(self, requests: RequestLog) -> None:
         async for event in self.bus.subscribe():
-            if isinstance(event, SystemEvent | ToolFailed | SearchMade):
+            if isinstance(event, SystemEvent | ToolFailed | SearchMade | PromptShaped):
                 requests.post(event)
 
     async def _name_model(self, write: Callable[[str], None]) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyclaude.config.checks.cache import LOCAL_EMBEDDINGS, LOCAL_VECTORS, QDRANT_VECTORS
+from anyclaude.config.checks.cache import LOCAL_EMBEDDINGS, LOCAL_VECTORS, QDRANT_VECTORS, installed
 from anyclaude.config.settings import CacheSettings, Settings, Target
 from anyclaude.events import SystemEvent
+from anyclaude.prompt.decisions import Decisions
 from anyclaude.traces import FileThread, Folder, StreamLog, Traces
 
 if TYPE_CHECKING:
@@ -92,6 +93,28 @@ def open_disk(
     tier = DiskTier(settings.data_dir / "kv", limits, report, wall=wall)
     parts.push_async_callback(asyncio.to_thread, tier.close)
     return tier
+
+
+def open_decisions(
+    settings: Settings, parts: AsyncExitStack, *, report: Report, wall: Clock
+) -> Decisions | None:
+    """What conversations began with and where they were cut, which ``parts`` closes; ``None``
+    where nothing of prompts is decided."""
+    prompt = settings.prompt
+    if prompt.tier == "off" and prompt.overflow == "refuse":
+        return None
+    decisions = Decisions(settings.data_dir / "prompts.sqlite", report=report, clock=wall)
+    parts.push_async_callback(decisions.close)
+    return decisions
+
+
+def open_summariser(settings: Settings) -> Embedder | None:
+    """What tells alike from unlike in turns that are summarised; ``None``: their words alone."""
+    if settings.prompt.overflow != "compress" or not installed("wordllama"):
+        return None
+    from anyclaude.caches.semantic.embed import WordLlamaEmbedder
+
+    return WordLlamaEmbedder()
 
 
 def open_traces(

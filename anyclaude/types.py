@@ -156,7 +156,8 @@ class MessagesRequest:
     """One parsed ``POST /v1/messages`` body, already valid in form.
 
     ``cache_mark`` is the index of the last message that carried a ``cache_control`` mark, -1
-    when only the system or the tools did, ``None`` without any mark.
+    when only the system or the tools did, ``None`` without any mark. ``context_edits`` are the
+    client's own wishes for a long conversation (``context_management``), as they came.
     """
 
     model: str
@@ -172,6 +173,7 @@ class MessagesRequest:
     stream: bool = False
     metadata: JsonObject = field(default_factory=dict)
     cache_mark: int | None = None
+    context_edits: tuple[JsonObject, ...] = ()
 
 
 class Role(enum.StrEnum):

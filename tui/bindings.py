@@ -130,6 +130,13 @@ MAIN: tuple[BindingType, ...] = (
         "Inspector: tab to the right",
         "inspector.right",
     ),
+    _quiet(
+        "O",
+        "app.shorten",
+        "Shorten prompts",
+        "Stop shortening system prompts and tools, or go on with it",
+        "prompt.shorten",
+    ),
     _quiet("1", "pane(1)", "Requests", "Pane 1: requests", "pane.requests"),
     _quiet("2", "pane(2)", "Cache tiers", "Pane 2: cache tiers", "pane.cache"),
     _quiet("3", "pane(3)", "Tool-call errors", "Pane 3: tool-call errors", "pane.errors"),

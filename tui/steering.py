@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anyclaude.control import Control
+from anyclaude.control import SHORTEN, Control
 from tui import format as f
 from tui.desk import Desk
 
@@ -126,6 +126,19 @@ class ServerSteering(Desk):
         dialog = Switches()
         await self.push_screen(dialog)
         dialog.show_switches(await control.switches())
+
+    def action_shorten(self) -> None:
+        """Whether prompts are shortened, the other way round."""
+        control = self._need_control()
+        if control is not None:
+            self._steer(self._flip(control, SHORTEN))
+
+    async def _flip(self, control: Control, name: str) -> None:
+        on = next((switch.on for switch in await control.switches() if switch.name == name), None)
+        if on is None:
+            self._say(f"The anyclaude at the other end has no switch {name}.", "warning")
+        else:
+            await self._set_switch(control, name, not on)
 
     def on_switches_set(self, event: Switches.Set) -> None:
         self.action_set_switch(event.name, event.on)

@@ -1,4 +1,4 @@
-"""``anyclaude bench``: the project's own benchmark; ``tools`` and ``routing`` are of their own."""
+"""``anyclaude bench``: the project's own benchmark, and others by their names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from anyclaude.cli.bench_needle import needle
 from anyclaude.cli.bench_routing import routing
 from anyclaude.cli.bench_tools import tools, until_told
 from anyclaude.cli.options import settings_from
@@ -131,6 +132,7 @@ def bench(
 
 bench.add_command(tools)
 bench.add_command(routing)
+bench.add_command(needle)
 
 
 def _nothing_before(context: click.Context, command: str) -> None:

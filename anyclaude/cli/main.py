@@ -13,6 +13,7 @@ from anyclaude.cli.errors import Program
 from anyclaude.cli.keys import keys
 from anyclaude.cli.logs import logs
 from anyclaude.cli.models import models
+from anyclaude.cli.prompt import prompt
 from anyclaude.cli.replay import replay
 from anyclaude.cli.run import run
 from anyclaude.cli.serve import serve
@@ -30,7 +31,22 @@ def main() -> None:
     """
 
 
-for command in (serve, run, env, models, sql, logs, cache, keys, config, replay, bench, doctor):
+COMMANDS = (
+    serve,
+    run,
+    env,
+    models,
+    sql,
+    logs,
+    cache,
+    prompt,
+    keys,
+    config,
+    replay,
+    bench,
+    doctor,
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -80,11 +80,12 @@ async def running_target(settings: Settings) -> Target | None:
 
 
 def _start(settings: Settings, target: Target, program: Path, arguments: Sequence[str]) -> int:
-    if 0 < target.context_limit < SMALL_WINDOW and "--bare" not in arguments:
+    whole = settings.prompt.tier in ("off", "light") and "--bare" not in arguments
+    if 0 < target.context_limit < SMALL_WINDOW and whole:
         click.echo(
             f"anyclaude: {target.model} has a window of {target.context_limit} tokens and the"
-            f" client's own prompt takes about {CLIENT_PROMPT_TOKENS}; try 'anyclaude run --"
-            " --bare'",
+            f" client's own prompt takes about {CLIENT_PROMPT_TOKENS}; set prompt.tier ="
+            " \"auto\", or try 'anyclaude run -- --bare'",
             err=True,
         )
     return run_claude(program, arguments, child_env(os.environ, pairs_for(settings, target)))

@@ -23,6 +23,8 @@ Strategy: TypeAlias = Literal[
 ]
 CacheMark: TypeAlias = Literal["system", "last_user"]
 SearchProvider: TypeAlias = Literal["duckduckgo", "brave", "tavily", "serpapi", "searxng"]
+TierChoice: TypeAlias = Literal["off", "light", "standard", "strong", "auto"]
+Overflow: TypeAlias = Literal["refuse", "clear_tools", "window", "compress"]
 SLOT = "slot:"
 SLOTS = ("opus", "sonnet", "haiku", "subagent")
 """What may follow :data:`SLOT` in a route's ``match``: the places a client has for a model."""
@@ -249,9 +251,23 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class PromptSettings:
-    """``disabled_rules`` names canonical-form rules that stay off."""
+    """``disabled_rules`` names canonical-form rules that stay off.
+
+    ``tier`` is how far system texts and tools are shortened, ``budget_tokens`` what they may take
+    for ``auto`` to leave them (0: a quarter of the window). ``keep``, ``drop`` and the names of
+    ``replace`` are regular expressions. ``overflow`` is what happens to a conversation that is
+    longer than the window, ``overflow_keep`` the share of the window that it then still takes.
+    """
 
     disabled_rules: tuple[str, ...] = ()
+    tier: TierChoice = "off"
+    budget_tokens: int = 0
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    replace: tuple[tuple[str, str], ...] = ()
+    overflow: Overflow = "refuse"
+    overflow_keep: float = 0.5
+    keep_tool_results: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -199,6 +199,14 @@ class Engine:
     async def count(self, request: BackendRequest) -> int:
         model, _ = self._require_model()
         return len((await render(model, request)).tokens)
+
+    async def count_texts(self, texts: Sequence[str]) -> tuple[int, ...]:
+        """The tokens of each text by itself; raises as :meth:`open` while no model answers."""
+        model, _ = self._require_model()
+        encode = model.template.encode
+        return await asyncio.get_running_loop().run_in_executor(
+            None, lambda: tuple(len(encode(text)) if text else 0 for text in texts)
+        )
 
     async def _fetch(self, tree: KVTree, tokens: Tokens) -> None:
         """Has what the disk knows of the prompt brought to memory, if that is worth a read."""

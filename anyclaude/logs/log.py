@@ -14,7 +14,7 @@ from typing import Literal, cast
 import duckdb
 
 from anyclaude.errors import InvalidRequest, Unavailable
-from anyclaude.events import SearchMade, SystemEvent, ToolFailed
+from anyclaude.events import PromptShaped, SearchMade, SystemEvent, ToolFailed
 from anyclaude.logs.database import Database, one_line
 from anyclaude.logs.export import export_query, export_requests
 from anyclaude.logs.queries import Reader, run
@@ -166,14 +166,17 @@ class RequestLog:
         for one in late:
             one.cancel()
 
-    def post(self, event: SystemEvent | ToolFailed | SearchMade) -> None:
-        """Queues a row of ``events``, of ``tool_failures`` or of ``searches``."""
+    def post(self, event: SystemEvent | ToolFailed | SearchMade | PromptShaped) -> None:
+        """Queues a row of ``events``, ``tool_failures`` or ``searches``, or those of
+        ``prompt_sections``."""
         if self._closed:
             return
         if isinstance(event, ToolFailed):
             self._writer.submit(Entry(failed=event))
         elif isinstance(event, SearchMade):
             self._writer.submit(Entry(searched=event))
+        elif isinstance(event, PromptShaped):
+            self._writer.submit(Entry(shaped=event))
         else:
             self._writer.submit(Entry(event=event))
 

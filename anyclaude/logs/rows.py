@@ -16,9 +16,10 @@ from typing import cast
 
 import duckdb
 
-from anyclaude.events import SearchMade, SystemEvent, ToolFailed
+from anyclaude.events import PromptShaped, SearchMade, SystemEvent, ToolFailed
 from anyclaude.logs.schema import (
     EVENTS,
+    PROMPT_SECTIONS,
     REQUEST_MESSAGES,
     REQUESTS,
     SEARCHES,
@@ -43,7 +44,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 class Entry:
     """What is written together: a request with all that belongs to it, or one event.
 
-    ``failed`` and ``searched`` are such events with tables of their own.
+    ``failed``, ``searched`` and ``shaped`` are such events with tables of their own.
     """
 
     record: RequestRecord | None = None
@@ -52,6 +53,7 @@ class Entry:
     event: SystemEvent | None = None
     failed: ToolFailed | None = None
     searched: SearchMade | None = None
+    shaped: PromptShaped | None = None
 
     @property
     def size(self) -> int:
@@ -102,6 +104,39 @@ def _add_failures(
         words = it.message if bodies else None
         row = (it.tool_use_id, it.request_id, instant(event.at), it.name, it.kind, words)
         con.execute(_ADD_FAILURE, [_clean(value) for value in row])
+
+
+def _add_sections(
+    con: duckdb.DuckDBPyConnection, shaped: Sequence[PromptShaped], *, bodies: bool
+) -> None:
+    """Prompts that aren't there yet: the same one is told again after a restart."""
+    new: dict[str, PromptShaped] = {}
+    for event in shaped:
+        found = con.execute(
+            "SELECT 1 FROM prompt_sections WHERE prompt_id = ? LIMIT 1", [event.prompt_id]
+        ).fetchone()
+        if found is None:
+            new.setdefault(event.prompt_id, event)
+    _append(
+        con,
+        PROMPT_SECTIONS,
+        [
+            (
+                event.prompt_id,
+                position,
+                part.place,
+                part.title if bodies else None,
+                part.kind,
+                part.importance,
+                part.protected,
+                part.action,
+                part.tokens_before,
+                part.tokens_after,
+            )
+            for event in new.values()
+            for position, part in enumerate(event.sections)
+        ],
+    )
 
 
 _ADD_MESSAGES = """
@@ -169,6 +204,8 @@ def store(
     _append(con, SEARCHES, [_search_row(search, bodies=bodies) for search in searched])
     failed = [entry.failed for entry in entries if entry.failed is not None]
     _add_failures(con, failed, bodies=bodies)
+    shaped = [entry.shaped for entry in entries if entry.shaped is not None]
+    _add_sections(con, shaped, bodies=bodies)
     return set(messages)
 
 

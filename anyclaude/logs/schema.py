@@ -5,10 +5,11 @@ never run again, so a released migration is never edited: a change is a new one.
 view and column carries its description as a ``COMMENT``, which is where ``docs/log-schema.md``
 comes from (:func:`anyclaude.logs.docs.schema_markdown`).
 
-Tables: ``requests``, ``tool_calls``, ``tool_failures``, ``searches``, ``events``, ``messages``
-and the link ``request_messages``. Views: ``latency`` (percentiles), ``hit_rate`` (by hour),
-``tool_success``, ``tools_used``, ``tool_quality``, ``tool_issues``, ``tool_refusals``,
-``tokens_saved`` (by day and tier), ``sessions``, ``system_prompts``, ``misses`` and ``keys``.
+Tables: ``requests``, ``tool_calls``, ``tool_failures``, ``searches``, ``events``, ``messages``,
+the link ``request_messages`` and ``prompt_sections``. Views: ``latency`` (percentiles),
+``hit_rate`` (by hour), ``tool_success``, ``tools_used``, ``tool_quality``, ``tool_issues``,
+``tool_refusals``, ``tokens_saved`` (by day and tier), ``sessions``, ``system_prompts``,
+``misses``, ``keys`` and ``prompts``.
 
 Instants are ``TIMESTAMP`` in UTC: DuckDB's Python client can't read ``TIMESTAMPTZ`` without a
 package we don't ship. Our connections set the session's time zone to UTC, so that comparing
@@ -161,6 +162,37 @@ REQUESTS = Table(
             "Dollars by the backend's price_in and price_out; 0 where it has no price.",
             since=5,
         ),
+        Column(
+            "prompt_tier",
+            "VARCHAR DEFAULT ''",
+            "The tier in which system prompt and tools were shortened; empty: untouched.",
+            since=6,
+        ),
+        Column("prompt_id", "VARCHAR DEFAULT ''", "prompt_sections.prompt_id.", since=6),
+        Column(
+            "prompt_tokens_before",
+            "BIGINT DEFAULT 0",
+            "Tokens of system texts and tools as the client sent them.",
+            since=6,
+        ),
+        Column(
+            "prompt_tokens_after",
+            "BIGINT DEFAULT 0",
+            "Tokens of system texts and tools as the model was shown them.",
+            since=6,
+        ),
+        Column(
+            "window_tokens",
+            "BIGINT DEFAULT 0",
+            "The model's context window; 0 where it isn't known.",
+            since=6,
+        ),
+        Column(
+            "overflow",
+            "VARCHAR DEFAULT ''",
+            "What was left out of the conversation to make it fit; empty: nothing.",
+            since=6,
+        ),
     ),
 )
 
@@ -238,8 +270,8 @@ EVENTS = Table(
         Column(
             "kind",
             "VARCHAR",
-            "error, flush, reset, model, memory, cache, canonical, echo, input, log, server or "
-            "tools.",
+            "error, flush, reset, model, memory, cache, canonical, echo, input, log, server, "
+            "tools, breaker, route or prompt.",
         ),
         Column("message", "VARCHAR", "One line for a person."),
         Column("request_id", "VARCHAR", "requests.id; NULL when no request was concerned."),
@@ -267,7 +299,39 @@ REQUEST_MESSAGES = Table(
     ),
 )
 
-TABLES = (REQUESTS, TOOL_CALLS, TOOL_FAILURES, SEARCHES, EVENTS, MESSAGES, REQUEST_MESSAGES)
+PROMPT_SECTIONS = Table(
+    "prompt_sections",
+    "The parts of a shortened prompt, once for each prompt however many requests have it.",
+    (
+        Column("prompt_id", "VARCHAR NOT NULL", "The same for all requests with this prompt."),
+        Column("position", "INTEGER NOT NULL", "The part's place in the prompt, from 0."),
+        Column("place", "VARCHAR", "Where in the request: system.0, tools.Read, messages.1."),
+        Column("title", "VARCHAR", "How the part begins; NULL when bodies are switched off."),
+        Column(
+            "kind",
+            "VARCHAR",
+            "safety, instruction, tool_rule, environment, heading, catalogue, reference or "
+            "example.",
+        ),
+        Column("importance", "DOUBLE", "How much it matters, from 0 to 1."),
+        Column("protected", "BOOLEAN", "Whether it must stay byte for byte."),
+        Column("action", "VARCHAR", "kept, shortened, dropped, duplicate or replaced."),
+        Column("tokens_before", "BIGINT", "Its tokens as the client sent it."),
+        Column("tokens_after", "BIGINT", "Its tokens as the model was shown it."),
+    ),
+    since=6,
+)
+
+TABLES = (
+    REQUESTS,
+    TOOL_CALLS,
+    TOOL_FAILURES,
+    SEARCHES,
+    EVENTS,
+    MESSAGES,
+    REQUEST_MESSAGES,
+    PROMPT_SECTIONS,
+)
 
 
 def quote(text: str) -> str:
@@ -349,6 +413,16 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(5, "keys", (*_add_columns(5), *_create_views(5))),
+    Migration(
+        6,
+        "prompts",
+        (
+            *_create_tables(6),
+            *_add_columns(6),
+            _comment(EVENTS, EVENTS["kind"]),
+            *_create_views(6),
+        ),
+    ),
 )
 
 _LIST = (

@@ -288,6 +288,29 @@ KEYS = View(
     since=5,
 )
 
+PROMPTS = View(
+    "prompts",
+    "Per model and tier, over answered requests: tokens of system texts and tools as they were "
+    "sent and as the model was shown them, how full the window was on average and at most, and "
+    "how many requests had something of their conversation left out.",
+    """
+    SELECT model, prompt_tier, count(*) AS requests,
+           CAST(avg(prompt_tokens_before) AS BIGINT) AS tokens_before,
+           CAST(avg(prompt_tokens_after) AS BIGINT) AS tokens_after,
+           sum(prompt_tokens_after) / nullif(sum(prompt_tokens_before), 0) AS share,
+           avg((input_tokens + cache_read_tokens + cache_creation_tokens)
+               / nullif(window_tokens, 0)) AS window_used,
+           max((input_tokens + cache_read_tokens + cache_creation_tokens)
+               / nullif(window_tokens, 0)) AS window_used_most,
+           count(*) FILTER (WHERE overflow <> '') AS cut
+    FROM requests
+    WHERE status = 200 AND role <> 'count'
+    GROUP BY model, prompt_tier
+    ORDER BY requests DESC, model, prompt_tier
+    """,
+    since=6,
+)
+
 VIEWS = (
     LATENCY,
     HIT_RATE,
@@ -301,4 +324,5 @@ VIEWS = (
     SYSTEM_PROMPTS,
     MISSES,
     KEYS,
+    PROMPTS,
 )

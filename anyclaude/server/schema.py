@@ -125,6 +125,7 @@ def _request(root: Node, counting: bool) -> MessagesRequest:
         output_schema=_output_schema(root),
         stream=root.optional_flag("stream"),
         metadata=_metadata(root.find("metadata")),
+        context_edits=_context_edits(root.find("context_management")),
         cache_mark=mark,
     )
 
@@ -168,6 +169,13 @@ def _output_schema(root: Node) -> JsonObject | None:
     schema = wanted.need("schema")
     schema.object()
     return read_schema(schema)
+
+
+def _context_edits(node: Node | None) -> tuple[JsonObject, ...]:
+    """What can't be read of it is nothing: the client would only send it another way."""
+    edits = node.value.get("edits") if node is not None and isinstance(node.value, Mapping) else ()
+    listed = edits if isinstance(edits, list) else ()
+    return tuple(edit for edit in listed if isinstance(edit, Mapping))
 
 
 def _metadata(node: Node | None) -> JsonObject:

@@ -18,6 +18,7 @@ import psutil
 from anyclaude import __version__
 from anyclaude.config.settings import Settings
 from anyclaude.control import (
+    SHORTEN,
     BackendInfo,
     Flushed,
     ModelInfo,
@@ -193,11 +194,13 @@ class Steering:
 
     async def switches(self) -> tuple[Switch, ...]:
         off = self._parts.pipeline.disabled_rules
+        shorten = Switch(SHORTEN, self._parts.pipeline.prompter.on, _SHORTEN_HELP, "Prompt")
         rules = (
             Switch(rule.name, rule.name not in off, _help(rule.description), "Prompt")
             for rule in RULES
         )
-        return (*rules, Switch(PROACTIVE, self._parts.injector.on, _PROACTIVE_HELP, "Search"))
+        searching = Switch(PROACTIVE, self._parts.injector.on, _PROACTIVE_HELP, "Search")
+        return (shorten, *rules, searching)
 
     # ------------------------------------------------------------------------------- steering
 
@@ -282,6 +285,11 @@ class Steering:
         if name == PROACTIVE:
             self._set_proactive(on)
             return
+        if name == SHORTEN:
+            self._parts.pipeline.prompter.on = on
+            said = "shortened again" if on else "shown to the model as the client sends them"
+            self._event("prompt", f"system prompts and tools are {said}, by hand")
+            return
         self._parts.pipeline.set_rule(name, on)
         self._event(
             "canonical",
@@ -299,6 +307,12 @@ class Steering:
 
     def _event(self, kind: SystemKind, message: str) -> None:
         self._parts.bus.publish(SystemEvent(self._wall(), "info", kind, message))
+
+
+_SHORTEN_HELP = (
+    "Shorten system prompts and tools as prompt.tier says. Turning it on or off has each "
+    "conversation that it changes read anew once."
+)
 
 
 def _help(description: str) -> str:

@@ -73,8 +73,10 @@ def test_warns_of_a_window_the_client_does_not_fit(
     assert done.returncode == 7
     assert done.stderr == (
         "anyclaude: SmolLM2 has a window of 8192 tokens and the client's own prompt takes about"
-        " 13000; try 'anyclaude run -- --bare'\n"
+        " 13000; set prompt.tier = \"auto\", or try 'anyclaude run -- --bare'\n"
     )
+    done = run(f"--claude={client}", "--", "-p", "hi", ANYCLAUDE_PROMPT_TIER="auto")
+    assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_starts_a_server_and_stops_it(user: User, client: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from anyclaude.events import Event, PrefillProgress, SearchMade, SystemEvent
-from anyclaude.records import RequestDetail, SearchRecord, ToolFailure
+from anyclaude.records import PromptSection, RequestDetail, SearchRecord, ToolFailure
 from anyclaude.types import PrefixBreak
 from tests.tui.fake_source import NOON, admitted, detail, received, request, session
 from tests.tui.inspector_scene import CLEARED, EDIT, conversation, details
@@ -143,6 +143,21 @@ def test_prompt_begins_with_the_sizes_of_its_sections() -> None:
     assert bars[0] == max(bars) == 40 and bars[2:] == [2, 1]
     narrow = _says("Prompt", replace(_talk("c003", earlier="c002"), width=38))
     assert "━" not in narrow and "chars" in narrow
+
+
+def test_prompt_says_what_shortening_took_most_of() -> None:
+    subject = _talk("c001")
+    assert subject.found.detail is not None and "shortened" not in _says("prompt", subject)
+    parts = (
+        PromptSection("system.0", "Rules [b]", "safety", 1.0, True, "kept", 50, 50),
+        PromptSection("tools.Read", "Read", "tool_rule", 0.8, False, "shortened", 400, 90),
+        PromptSection("system.0", "Lore", "reference", 0.3, False, "dropped", 900, 0),
+    )
+    known = replace(subject.found.detail, sections=parts)
+    text = _says("prompt", replace(subject, found=replace(subject.found, detail=known)))
+    assert "shortened  1,350 tokens in system and tools to 140, 10 %" in text
+    assert text.index("Lore") < text.index("400 → 90") and "Rules [b]" not in text
+    assert "1 part must stay and did" in text
 
 
 def test_prompt_shows_what_changed_since_the_earlier_one() -> None:

@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Input
 
 from anyclaude.config.settings import UiSettings
-from anyclaude.control import PrefixNode, PrefixTreePicture
+from anyclaude.control import PrefixNode, PrefixTreePicture, Switch
 from anyclaude.errors import Conflict, EngineFailed, NotFound
 from anyclaude.events import EngineState, PullState, TierStats
 from tests.tui.conftest import Opener, Stage
@@ -210,6 +210,19 @@ async def test_switches_are_turned_and_explained(console: Opener) -> None:
         assert _has(stage, "no switch token_budget")
         await stage.press("escape")
         assert stage.app.screen is stage.app.main
+
+
+async def test_one_key_stops_the_shortening_of_prompts_and_goes_on(console: Opener) -> None:
+    async with console() as stage:
+        fake = stage.source.fake
+        await stage.send(*session())
+        await stage.press("O")
+        assert fake.calls == []
+        assert _said(stage) == ["The anyclaude at the other end has no switch shorten."]
+        fake.switched = (*fake.switched, Switch("shorten", True, "Shorten.", "Prompt"))
+        await stage.press("O", "O")
+        assert fake.calls == [("set_switch", "shorten", "False"), ("set_switch", "shorten", "True")]
+        assert _said(stage)[-2:] == ["shorten is off", "shorten is on"]
 
 
 # ---------------------------------------------------------------------------- the selected one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from anyclaude.records import RequestDetail
+from anyclaude.records import PromptSection, RequestDetail
 from tui import format as f
 from tui.inspect.changes import changes
 from tui.inspect.facts import Section, body_text, parsed
@@ -25,6 +25,8 @@ def prompt_lines(subject: Subject) -> list[Line]:
     if page is None:
         return missing(subject)
     lines = section_lines(found.facts.sections, subject.row, subject.width)
+    if found.detail is not None:
+        lines += shortened_lines(found.detail.sections)
     if not page.text:
         text = "The prompt of this request wasn't kept."
         return [*lines, *([Line()] if lines else []), line((f" {text}", "muted"), hang=1)]
@@ -50,6 +52,31 @@ def section_lines(sections: tuple[Section, ...], row: RequestRow, width: int) ->
         lines.append(labelled("tokens", text))
     elif row.prompt_tokens is not None:
         lines.append(labelled("tokens", f"{row.prompt_tokens:,}"))
+    return lines
+
+
+_MOST_PARTS = 8
+
+
+def shortened_lines(sections: tuple[PromptSection, ...]) -> list[Line]:
+    """What the tier made of system texts and tools, and the parts that lost most by it."""
+    if not sections:
+        return []
+    before = sum(part.tokens_before for part in sections)
+    after = sum(part.tokens_after for part in sections)
+    share = f", {round(100 * after / before)} %" if before else ""
+    lines = [labelled("shortened", f"{before:,} tokens in system and tools to {after:,}{share}")]
+    losing = sorted(sections, key=lambda part: part.tokens_after - part.tokens_before)
+    for part in losing[:_MOST_PARTS]:
+        if part.tokens_after >= part.tokens_before:
+            break
+        size = f"{part.tokens_before:>6,} → {part.tokens_after:<6,}"
+        said: Span = (f"{part.action}  ", "muted")
+        title: Span = (f.one_line(part.title or part.place), "text")
+        lines.append(labelled("", size, said, title))
+    kept = sum(1 for part in sections if part.protected)
+    parts = "1 part" if kept == 1 else f"{kept} parts"
+    lines.append(labelled("", (f"{parts} must stay and did", "muted")))
     return lines
 
 
