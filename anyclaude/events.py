@@ -14,7 +14,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
-from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure, call_of
+from anyclaude.records import (
+    McpCallRecord,
+    RequestRecord,
+    ToolCallRecord,
+    ToolFailure,
+    call_of,
+)
 from anyclaude.types import PrefixBreak, PrefixMiss
 
 
@@ -105,6 +111,15 @@ class ToolFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class McpCall:
+    """A call of an MCP server's tool begins here, with an empty status, or has ended."""
+
+    droppable: ClassVar[bool] = False
+    at: float
+    call: McpCallRecord
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFinished:
     """The end of a request, however it ended."""
 
@@ -127,6 +142,7 @@ SystemKind: TypeAlias = Literal[
     "tools",
     "breaker",
     "route",
+    "mcp",
 ]
 
 
@@ -224,6 +240,7 @@ Event: TypeAlias = (
     | OutputDelta
     | ToolCallSeen
     | ToolFailed
+    | McpCall
     | RequestFinished
     | SystemEvent
     | EngineState
@@ -241,6 +258,7 @@ _TYPES: dict[str, type[Any]] = {
         OutputDelta,
         ToolCallSeen,
         ToolFailed,
+        McpCall,
         RequestFinished,
         SystemEvent,
         EngineState,
@@ -266,6 +284,8 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
         values["call"] = call_of(values["call"])
     elif cls is ToolFailed:
         values["failure"] = ToolFailure(**cast("dict[str, Any]", values["failure"]))
+    elif cls is McpCall:
+        values["call"] = McpCallRecord(**cast("dict[str, Any]", values["call"]))
     elif cls is RequestAdmitted:
         rules = cast("list[tuple[str, int]]", values.get("canonical", []))
         values["canonical"] = tuple((rule, count) for rule, count in rules)

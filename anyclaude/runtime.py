@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -24,7 +25,7 @@ from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
-from anyclaude.events import Bus, EngineState, SystemEvent, ToolFailed
+from anyclaude.events import Bus, EngineState, McpCall, SystemEvent, ToolFailed
 from anyclaude.ids import new_id
 from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from anyclaude.keys.billing import Billing
     from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
+    from anyclaude.mcp.client.hub import Hub
     from anyclaude.metrics.meter import Meter
     from anyclaude.server.listen import Listener
     from anyclaude.steering import Steering
@@ -136,14 +138,21 @@ class Runtime:
         if stores.state is not None:
             self._share_breakers(gateway, stores.state)
         answers = Answers(ledger, stores.answers)
+        hub = self._start_mcp()
         pipeline = Pipeline(
-            gateway, echo, ledger, pipeline_options(settings, self._stream_log()), new_id, answers
+            gateway,
+            echo,
+            ledger,
+            pipeline_options(settings, self._stream_log()),
+            new_id,
+            answers,
+            hub,
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
         caches = Caches(engine, stores.answers, answers)
         self._steering = self._start_meters(
-            engine, requests, pipeline, ledger.recent, meter, backends, caches
+            engine, requests, pipeline, ledger.recent, meter, backends, caches, hub
         )
         self._background(_discover(backends, settings.resilience.health_interval_s))
         self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
@@ -228,6 +237,21 @@ class Runtime:
         self._background(checker.run(gateway.elsewhere))
         return gateway
 
+    def _start_mcp(self) -> Hub | None:
+        """The MCP servers whose tools run here; without any, nothing of it is imported."""
+        settings = self.settings
+        if not (settings.mcp or settings.tools.mcp_file):
+            return None
+        from anyclaude.mcp.client.file import servers_of
+        from anyclaude.mcp.client.hub import Hub, check_installed
+
+        check_installed()
+        file = Path(settings.tools.mcp_file) if settings.tools.mcp_file else None
+        hub = Hub(servers_of(dict(settings.mcp), file, os.environ), self.bus.publish)
+        hub.start()
+        self._parts.push_async_callback(hub.close)
+        return hub
+
     def _open_disk(self) -> DiskTier | None:
         from anyclaude.caches.kv.disk import DiskLimits, DiskTier
 
@@ -287,6 +311,7 @@ class Runtime:
         meter: Meter,
         backends: Backends,
         caches: Caches,
+        hub: Hub | None,
     ) -> Steering:
         from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
@@ -311,6 +336,7 @@ class Runtime:
                 self._loader is not None,
                 backends,
                 caches,
+                hub,
             ),
             self._wall,
         )
@@ -404,7 +430,7 @@ class Runtime:
 
     async def _log_events(self, requests: RequestLog) -> None:
         async for event in self.bus.subscribe():
-            if isinstance(event, SystemEvent | ToolFailed):
+            if isinstance(event, SystemEvent | ToolFailed | McpCall):
                 requests.post(event)
 
     async def _name_model(self, write: Callable[[str], None]) -> None:

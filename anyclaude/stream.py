@@ -158,6 +158,11 @@ class Emitter:
             raise GrammarError("tool arguments outside a tool_use block")
         return [BlockDelta(self._index, {"type": "input_json_delta", "partial_json": partial})]
 
+    def whole(self, block: Mapping[str, JsonValue]) -> list[StreamEvent]:
+        """A block that is complete as it starts."""
+        opened = [*self.close_block(), self._open(None, block)]
+        return [*opened, BlockStop(self._index)]
+
     def close_block(self) -> list[StreamEvent]:
         """Ends the open block, if there is one."""
         self._require("open")
@@ -191,7 +196,7 @@ class Emitter:
             return []
         return [*self.close_block(), self._open(kind, block)]
 
-    def _open(self, kind: BlockKind, block: dict[str, JsonValue]) -> StreamEvent:
+    def _open(self, kind: BlockKind | None, block: Mapping[str, JsonValue]) -> StreamEvent:
         self._index += 1
         self._kind = kind
         return BlockStart(self._index, block)
@@ -254,8 +259,10 @@ class MessageBuilder:
         match block["type"]:
             case "tool_use":
                 return _call_block(block, text)
-            case kind:
+            case "text" | "thinking" as kind:
                 return {**block, str(kind): text}
+            case _:
+                return block
 
 
 def _call_block(block: dict[str, JsonValue], text: str) -> dict[str, JsonValue]:

@@ -10,6 +10,7 @@ from anyclaude.events import (
     EngineState,
     Event,
     FirstToken,
+    McpCall,
     PrefillProgress,
     PullState,
     RequestAdmitted,
@@ -21,7 +22,7 @@ from anyclaude.events import (
     from_json,
     to_json,
 )
-from anyclaude.records import Repair, RequestRecord, ToolCallRecord, ToolIssue
+from anyclaude.records import McpCallRecord, Repair, RequestRecord, ToolCallRecord, ToolIssue
 from anyclaude.types import PrefixBreak, PrefixMiss
 
 
@@ -73,6 +74,7 @@ def test_events_survive_json() -> None:
             from_disk=2,
         ),
         ToolCallSeen(1.0, call),
+        McpCall(1.0, McpCallRecord("r", "t", "files", "read", 1, "{}", "ok", "text", 4, True)),
         RequestFinished(RequestRecord("r", 1.0)),
         SystemEvent(1.0, "info", "flush", "kv"),
         Vitals(1.0, 0, 0, 0.0, 0.0, None, None, 1, 2, 3, 0.5, 0.1, (TierStats("kv", True),), True),

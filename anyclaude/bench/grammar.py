@@ -19,6 +19,8 @@ DELTAS: Mapping[str, frozenset[str]] = {
     "text": frozenset({"text_delta"}),
     "thinking": frozenset({"thinking_delta", "signature_delta"}),
     "tool_use": frozenset({"input_json_delta"}),
+    "mcp_tool_use": frozenset(),
+    "mcp_tool_result": frozenset(),
 }
 STOP_REASONS = frozenset({"end_turn", "tool_use", "max_tokens", "stop_sequence"})
 COUNTS = (

@@ -12,6 +12,7 @@ from anyclaude.cli.env import env
 from anyclaude.cli.errors import Program
 from anyclaude.cli.keys import keys
 from anyclaude.cli.logs import logs
+from anyclaude.cli.mcp import mcp
 from anyclaude.cli.models import models
 from anyclaude.cli.replay import replay
 from anyclaude.cli.run import run
@@ -30,7 +31,9 @@ def main() -> None:
     """
 
 
-for command in (serve, run, env, models, sql, logs, cache, keys, config, replay, bench, doctor):
+for command in (
+    serve, run, env, models, sql, logs, cache, keys, mcp, config, replay, bench, doctor
+):  # fmt: skip
     main.add_command(command)
 
 if __name__ == "__main__":

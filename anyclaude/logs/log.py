@@ -14,7 +14,7 @@ from typing import Literal, cast
 import duckdb
 
 from anyclaude.errors import InvalidRequest, Unavailable
-from anyclaude.events import SystemEvent, ToolFailed
+from anyclaude.events import McpCall, SystemEvent, ToolFailed
 from anyclaude.logs.database import Database, one_line
 from anyclaude.logs.export import export_query, export_requests
 from anyclaude.logs.queries import Reader, run
@@ -166,12 +166,15 @@ class RequestLog:
         for one in late:
             one.cancel()
 
-    def post(self, event: SystemEvent | ToolFailed) -> None:
-        """Queues a row of ``events`` or of ``tool_failures``."""
+    def post(self, event: SystemEvent | ToolFailed | McpCall) -> None:
+        """Queues a row of ``events``, of ``tool_failures``, or of ``mcp_calls`` at a call's end."""
         if self._closed:
             return
         if isinstance(event, ToolFailed):
             self._writer.submit(Entry(failed=event))
+        elif isinstance(event, McpCall):
+            if event.call.status:
+                self._writer.submit(Entry(served=event))
         else:
             self._writer.submit(Entry(event=event))
 

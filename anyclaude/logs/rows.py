@@ -16,8 +16,15 @@ from typing import cast
 
 import duckdb
 
-from anyclaude.events import SystemEvent, ToolFailed
-from anyclaude.logs.schema import EVENTS, REQUEST_MESSAGES, REQUESTS, TOOL_CALLS, Table
+from anyclaude.events import McpCall, SystemEvent, ToolFailed
+from anyclaude.logs.schema import (
+    EVENTS,
+    MCP_CALLS,
+    REQUEST_MESSAGES,
+    REQUESTS,
+    TOOL_CALLS,
+    Table,
+)
 from anyclaude.records import (
     Repair,
     RequestRecord,
@@ -35,7 +42,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 class Entry:
     """What is written together: a request with all that belongs to it, or one event.
 
-    ``failed`` is such an event with a table of its own.
+    ``failed`` and ``served`` are such events with tables of their own.
     """
 
     record: RequestRecord | None = None
@@ -43,6 +50,7 @@ class Entry:
     messages: tuple[StoredMessage, ...] = ()
     event: SystemEvent | None = None
     failed: ToolFailed | None = None
+    served: McpCall | None = None
 
     @property
     def size(self) -> int:
@@ -158,6 +166,8 @@ def store(
     )
     failed = [entry.failed for entry in entries if entry.failed is not None]
     _add_failures(con, failed, bodies=bodies)
+    served = [entry.served for entry in entries if entry.served is not None]
+    _append(con, MCP_CALLS, [_served_row(event, bodies=bodies) for event in served])
     return set(messages)
 
 
@@ -183,6 +193,19 @@ def _call_row(call: ToolCallRecord) -> Row:
     return [
         _listed(getattr(call, name)) if name in _LISTS else getattr(call, name)
         for name in TOOL_CALLS.column_names
+    ]
+
+
+def _served_row(event: McpCall, *, bodies: bool) -> Row:
+    call = event.call if bodies else replace(event.call, suspicious="")
+    hidden = () if bodies else ("arguments", "result")
+    return [
+        instant(event.at)
+        if name == "happened_at"
+        else None
+        if name in hidden
+        else getattr(call, name)
+        for name in MCP_CALLS.column_names
     ]
 
 

@@ -5,10 +5,12 @@ never run again, so a released migration is never edited: a change is a new one.
 view and column carries its description as a ``COMMENT``, which is where ``docs/log-schema.md``
 comes from (:func:`anyclaude.logs.docs.schema_markdown`).
 
-Tables: ``requests``, ``tool_calls``, ``tool_failures``, ``searches``, ``events``, ``messages``
-and the link ``request_messages``. Views: ``latency`` (percentiles), ``hit_rate`` (by hour),
-``tool_success``, ``tools_used``, ``tool_quality``, ``tool_issues``, ``tool_refusals``,
-``tokens_saved`` (by day and tier), ``sessions``, ``system_prompts``, ``misses`` and ``keys``.
+Tables: ``requests``, ``tool_calls``, ``tool_failures``, ``mcp_calls``, ``searches``, ``events``,
+``messages`` and the link ``request_messages``.
+
+Views: ``latency`` (percentiles), ``hit_rate`` (by hour), ``tool_success``, ``tools_used``,
+``tool_quality``, ``tool_issues``, ``tool_refusals``, ``tokens_saved`` (by day and tier),
+``sessions``, ``system_prompts``, ``misses``, ``keys`` and ``mcp_tools``.
 
 Instants are ``TIMESTAMP`` in UTC: DuckDB's Python client can't read ``TIMESTAMPTZ`` without a
 package we don't ship. Our connections set the session's time zone to UTC, so that comparing
@@ -214,6 +216,32 @@ TOOL_FAILURES = Table(
     since=4,
 )
 
+MCP_CALLS = Table(
+    "mcp_calls",
+    "One row per call of an MCP server's tool that ran here, or was refused.",
+    (
+        Column("request_id", "VARCHAR NOT NULL", "requests.id."),
+        Column("tool_use_id", "VARCHAR", "tool_calls.tool_use_id."),
+        Column("happened_at", "TIMESTAMP NOT NULL", "When it ended, UTC."),
+        Column("server", "VARCHAR", "The server's name in the configuration."),
+        Column("tool", "VARCHAR", "The tool's name as its server has it."),
+        Column("round", "INTEGER", "The answer's round in which it was called, from 1."),
+        Column("arguments", "VARCHAR", "As JSON, the first characters; NULL without bodies."),
+        Column(
+            "status",
+            "VARCHAR",
+            "ok, error (the tool's own), refused (not allowed to run), timeout, lost (the server "
+            "went away), cancelled or limit.",
+        ),
+        Column("result", "VARCHAR", "Its first characters; NULL without bodies."),
+        Column("chars", "BIGINT", "Characters of the whole result."),
+        Column("cached", "BOOLEAN", "Whether an earlier result answered it."),
+        Column("suspicious", "VARCHAR", "What in the result reads like instructions, or empty."),
+        Column("ms", "DOUBLE", "Time it took."),
+    ),
+    since=6,
+)
+
 SEARCHES = Table(
     "searches",
     "One row per web search made for a request.",
@@ -267,7 +295,16 @@ REQUEST_MESSAGES = Table(
     ),
 )
 
-TABLES = (REQUESTS, TOOL_CALLS, TOOL_FAILURES, SEARCHES, EVENTS, MESSAGES, REQUEST_MESSAGES)
+TABLES = (
+    REQUESTS,
+    TOOL_CALLS,
+    TOOL_FAILURES,
+    MCP_CALLS,
+    SEARCHES,
+    EVENTS,
+    MESSAGES,
+    REQUEST_MESSAGES,
+)
 
 
 def quote(text: str) -> str:
@@ -349,6 +386,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(5, "keys", (*_add_columns(5), *_create_views(5))),
+    Migration(6, "mcp", (*_create_tables(6), *_create_views(6))),
 )
 
 _LIST = (

@@ -20,6 +20,7 @@ from anyclaude.config.settings import Settings
 from anyclaude.control import (
     BackendInfo,
     Flushed,
+    McpServerInfo,
     ModelInfo,
     PrefixTreePicture,
     SlotTarget,
@@ -31,6 +32,7 @@ from anyclaude.engine.engine import Engine
 from anyclaude.errors import NotFound
 from anyclaude.events import Bus, SystemEvent, SystemKind, TierStats, Vitals
 from anyclaude.logs.log import RequestLog
+from anyclaude.mcp.client.hub import Hub
 from anyclaude.metrics.lag import LoopLag
 from anyclaude.metrics.meter import Meter
 from anyclaude.metrics.prometheus import prometheus
@@ -69,6 +71,7 @@ class Parts:
     custom_loader: bool
     backends: Backends
     caches: Caches
+    hub: Hub | None = None
 
 
 class Steering:
@@ -144,6 +147,9 @@ class Steering:
         self._parts.backends.reset(name)
         self._event("breaker", f"the breaker of {name} was reset by hand")
 
+    async def mcp(self) -> tuple[McpServerInfo, ...]:
+        return self._parts.hub.infos() if self._parts.hub is not None else ()
+
     async def slots(self) -> tuple[SlotTarget, ...]:
         return self._parts.backends.slots()
 
@@ -157,6 +163,9 @@ class Steering:
         self, limit: int = 200, before: float | None = None
     ) -> tuple[RequestRecord, ...]:
         return await self._parts.log.requests(limit, before)
+
+    async def running(self) -> tuple[RequestRecord, ...]:
+        return self._parts.pipeline.running()
 
     async def detail(self, request_id: str) -> RequestDetail:
         detail = await self._kept.find(request_id)

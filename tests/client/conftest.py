@@ -75,6 +75,15 @@ class Reply:
 
 
 @dataclass
+class Said:
+    """What a command of the client's printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
 class Stage:
     """A running server, a home and a project folder for the client, and the playbook."""
 
@@ -111,6 +120,20 @@ class Stage:
         return Reply(
             process.returncode or 0, json.loads(text) if text.strip() else {}, err.decode()
         )
+
+    async def plain_run(self, *args: str, extra: Mapping[str, str] = {}) -> Said:
+        """A command of the client's that has no conversation."""
+        process = await asyncio.create_subprocess_exec(
+            self.claude,
+            *args,
+            cwd=self.project,
+            env={**self.env(), **extra},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        return Said(process.returncode or 0, out.decode(), err.decode())
 
     async def rows(self, sql: str) -> tuple[tuple[object, ...], ...]:
         return (await self.runtime.control.sql(sql)).rows

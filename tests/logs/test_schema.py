@@ -115,7 +115,7 @@ def test_a_row_from_before_the_keys_has_none() -> None:
             "VALUES ('req_1', CAST(now() AS TIMESTAMP), 200, 7)"
         )
         patch.undo()
-        assert migrate(con) == (5,)
+        assert migrate(con)[0] == 5
         (row,) = con.execute(f"SELECT {', '.join(REQUESTS.column_names)} FROM requests").fetchall()
         kept = request_of(row)
         assert (kept.input_tokens, kept.key_name, kept.cost_usd) == (7, "", 0.0)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from anyclaude.config.checks.backends import check_backends
 from anyclaude.config.checks.cache import check_cache
 from anyclaude.config.checks.case import Case
+from anyclaude.config.checks.mcp import check_mcp
 from anyclaude.config.checks.resilience import check_resilience
 from anyclaude.config.checks.routes import check_routes
 from anyclaude.config.checks.server import check_keys, check_server
@@ -27,6 +28,7 @@ def contradictions(case: Case) -> Iterator[str]:
         check_routes,
         check_resilience,
         check_cache,
+        check_mcp,
     ):
         for key, text in check(case):
             yield f"{case.origin(key)}: {key} {text}"
