@@ -22,6 +22,7 @@ import pytest
 from anyclaude.config.client_env import child_env, client_env
 from anyclaude.config.settings import (
     CacheSettings,
+    McpSettings,
     MemorySettings,
     PerformanceSettings,
     ServerSettings,
@@ -158,6 +159,7 @@ async def staged(
     constrain: bool = False,
     memory: MemorySettings = MemorySettings(),  # noqa: B008 - a frozen value
     width: int = 1,
+    mcp: Mapping[str, McpSettings] = {},
 ) -> AsyncIterator[Stage]:
     """``constrain``: the grammar keeps the double, too, from writing what it shouldn't.
 
@@ -177,6 +179,7 @@ async def staged(
         performance=performance or PerformanceSettings(),
         tools=ToolSettings(constrain=constrain),
         memory=memory,
+        mcp=tuple(mcp.items()),
         cache=CacheSettings(l2=False),  # Repeated prompts are to reach the double.
     )
     runtime = Runtime(settings, loader=loader)

@@ -391,14 +391,18 @@ async def until(stage: Stage, wanted: Callable[[Event], bool]) -> None:
 async def test_a_client_that_hangs_up_cancels_the_call(stage: Stage) -> None:
     stage.script.answers = [ours("hang"), "never"]
     stage.messages.append({"role": "user", "content": "hi"})
-    cancelled = asyncio.ensure_future(
-        until(stage, lambda e: isinstance(e, McpCall) and e.call.status == "cancelled")
+    begun, cancelled = (
+        asyncio.ensure_future(
+            until(stage, lambda e, s=status: isinstance(e, McpCall) and e.call.status == s)  # type: ignore[misc]
+        )
+        for status in ("", "cancelled")
     )
     async with stage.http.stream(
         "POST", "/v1/messages", json=stage.body(stream=True), headers=SESSION
     ) as response:
         async for line in response.aiter_lines():
             if '"mcp_tool_use"' in line:
+                await begun
                 break
     await cancelled
     stage.messages.clear()
