@@ -138,7 +138,7 @@ class Runtime:
         if stores.state is not None:
             self._share_breakers(gateway, stores.state)
         answers = Answers(ledger, stores.answers)
-        hub = self._start_mcp()
+        hub = await self._start_mcp()
         pipeline = Pipeline(
             gateway,
             echo,
@@ -237,7 +237,7 @@ class Runtime:
         self._background(checker.run(gateway.elsewhere))
         return gateway
 
-    def _start_mcp(self) -> Hub | None:
+    async def _start_mcp(self) -> Hub | None:
         """The MCP servers whose tools run here; without any, nothing of it is imported."""
         settings = self.settings
         if not (settings.mcp or settings.tools.mcp_file):
@@ -248,8 +248,8 @@ class Runtime:
         check_installed()
         file = Path(settings.tools.mcp_file) if settings.tools.mcp_file else None
         hub = Hub(servers_of(dict(settings.mcp), file, os.environ), self.bus.publish)
-        hub.start()
         self._parts.push_async_callback(hub.close)
+        await hub.start()
         return hub
 
     def _open_disk(self) -> DiskTier | None:

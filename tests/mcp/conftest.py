@@ -106,7 +106,7 @@ def stdio_settings(seen: Path, **more: Any) -> McpSettings:
 async def hub_of(settings: McpSettings, seen: Path) -> AsyncIterator[Scene]:
     heard = Heard()
     hub = Hub({"files": settings}, heard)
-    hub.start()
+    await hub.start()
     try:
         yield Scene(hub, heard, Seen(seen))
     finally:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from anyclaude.config.settings import McpSettings
@@ -26,6 +28,13 @@ NAMES = sorted(str(tool["name"]) for tool in TOOLS)
 
 def ready(event: object) -> bool:
     return isinstance(event, SystemEvent) and "is ready" in event.message
+
+
+def program_of(scene: Scene) -> list[psutil.Process]:
+    """The processes of its server: those that write its file of messages."""
+    mark = str(scene.seen.path)
+    children = psutil.Process().children()
+    return [p for p in children if p.environ().get("MCP_SEEN") == mark]
 
 
 # --------------------------------------------------------------------------------- discovery
@@ -168,6 +177,34 @@ async def test_a_crash_is_told_and_the_server_comes_back(scene: Scene) -> None:
     assert any("files was lost" in warning for warning in scene.heard.warnings)
 
 
+async def test_a_program_that_dies_between_calls_is_started_again(stdio: Scene) -> None:
+    await stdio.heard.until(ready)
+    (child,) = program_of(stdio)
+    child.kill()
+    await stdio.heard.until(lambda e: isinstance(e, SystemEvent) and "was lost" in e.message)
+    assert (await stdio.call("read", path="/a")).text == "text of /a"
+    assert len(stdio.seen.named("initialize")) == 2
+
+
+async def test_a_server_of_the_newest_protocol_is_spoken_to_in_it(
+    seen: Path, tmp_path: Path
+) -> None:
+    """Our own, which is the SDK's, needs no handshake."""
+    own = McpSettings(
+        command=sys.executable,
+        args=("-m", "anyclaude.cli.main", "mcp"),
+        env=(("ANYCLAUDE_DATA_DIR", str(tmp_path)), ("PYTHONPATH", os.getcwd())),
+        run=("*",),
+        start_timeout_s=30.0,
+    )
+    async with hub_of(own, seen) as scene:
+        offered = await scene.hub.offer("s", ())
+        assert "mcp__files__why_was_it_slow" in [tool.name for tool in offered]
+        result = await scene.call("cache_status")
+        assert result.is_error and "no anyclaude runs for" in result.text
+        assert scene.heard.calls[0].status == "error"
+
+
 async def test_the_last_word_of_a_program_that_died_is_shown(stdio: Scene) -> None:
     await stdio.hub.offer("s", ())
     await stdio.call("crash")
@@ -257,7 +294,7 @@ async def test_a_program_that_is_not_there_is_told_and_others_work(seen: Path) -
     heard = Heard()
     absent = McpSettings(command="/no/such/program", run=("*",))
     hub = Hub({"absent": absent, "files": stdio_settings(seen)}, heard)
-    hub.start()
+    await hub.start()
     try:
         offered = await hub.offer("s", ())
         assert {tool.name.split("__")[1] for tool in offered} == {"files"}
@@ -282,11 +319,7 @@ async def test_headers_go_to_an_http_server(
 
 
 async def test_closing_ends_the_program(seen: Path) -> None:
-    import psutil
-
     async with hub_of(stdio_settings(seen), seen) as scene:
         await scene.heard.until(ready)
-        (child,) = [
-            p for p in psutil.Process().children() if any("mcp_server.py" in a for a in p.cmdline())
-        ]
+        (child,) = program_of(scene)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

@@ -47,7 +47,7 @@ class Scene:
 async def reference(settings: McpSettings) -> AsyncIterator[Scene]:
     heard = Heard()
     hub = Hub({"ref": settings}, heard)
-    hub.start()
+    await hub.start()
     try:
         assert await hub.offer("s", ()), heard.events
         yield Scene(hub, heard)

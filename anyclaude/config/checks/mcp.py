@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sized
 from urllib.parse import urlsplit
 
 from anyclaude.config.checks.addresses import HTTP, complaint, leads_here
@@ -13,7 +14,6 @@ from anyclaude.config.settings import McpSettings
 
 EXAMPLE = '"http://127.0.0.1:3000/mcp"'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OF_COMMAND = ("args", "env")
 
 
 def check_mcp(case: Case) -> Findings:
@@ -30,9 +30,9 @@ def _reached(case: Case, name: str, server: McpSettings) -> Findings:
         yield url, f"is there beside {command}; expected one of them"
         return
     if not server.command:
-        yield from _useless(case, name, _OF_COMMAND, command)
+        yield from _useless(name, {"args": server.args, "env": server.env}, command)
     if not server.url:
-        yield from _useless(case, name, ("headers",), url)
+        yield from _useless(name, {"headers": server.headers}, url)
     if server.url:
         if text := complaint(server.url, HTTP, EXAMPLE):
             yield url, text
@@ -50,9 +50,9 @@ def _reached(case: Case, name: str, server: McpSettings) -> Findings:
         )
 
 
-def _useless(case: Case, name: str, keys: tuple[str, ...], needed: str) -> Findings:
-    for key in keys:
-        if case.given(f"mcp.{name}.{key}"):
+def _useless(name: str, keys: Mapping[str, Sized], needed: str) -> Findings:
+    for key, value in keys.items():
+        if value:
             yield f"mcp.{name}.{key}", f"means nothing without {needed}; expected that beside it"
 
 

@@ -96,6 +96,7 @@ class Connection:
                     transport, mode=mode, cache=None, message_handler=self._heard
                 ) as client:
                     await self._list(client)
+                    await self._watcher.changed()
                     starting.deadline = math.inf
                     self._client, ready = client, True
                     self._ready(client)
@@ -119,7 +120,7 @@ class Connection:
             if self._stale:
                 self._stale = False
                 await self._list(client)
-                self._watcher.changed()
+                await self._watcher.changed()
                 self._watcher.report("info", f"{self.name} has {len(self.tools)} tools now")
 
     async def _list(self, client: Client) -> None:
@@ -162,7 +163,6 @@ class Connection:
         self.state = "ready"
         self.detail = printable(f"{info.name} {info.version}".strip()) if info else ""
         self._settled.set()
-        self._watcher.changed()
         count = len(self.tools)
         self._watcher.report("info", f"{self.name} is ready: {count} tools")
 

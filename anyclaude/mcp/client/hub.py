@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import Literal
 
 from anyclaude.config.settings import McpSettings
@@ -30,6 +31,8 @@ from anyclaude.types import ToolDefinition
 MAX_CONVERSATIONS = 1_000
 STOP_S = 4.5
 """Servers end by themselves when their stdin does; those that don't are killed within this."""
+_ASIDE = 4_000
+"""Longer results are looked through on another thread."""
 _LOGGED = 4_000  # characters of arguments and results that the log keeps
 
 MakeServer = Callable[[str, McpSettings, Watcher], Server]
@@ -65,8 +68,11 @@ class Hub:
 
     # ------------------------------------------------------------------------------ its life
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Has every server start; none is waited for."""
+        if self._make is _connection:
+            # The SDK takes half a second to import.
+            await asyncio.to_thread(import_module, "anyclaude.mcp.client.connection")
         for name, settings in self._settings.items():
             server = self._make(name, settings, self._watcher(name))
             self._servers[name] = server
@@ -137,8 +143,8 @@ class Hub:
         ended = replace(record, status="cancelled")
         try:
             answered, cached = await self._answer(call)
-            text, suspicious = named_as_data(answered.text)
             settings = self._settings.get(call.server, McpSettings())
+            text, suspicious = await _made_fit(answered.text, settings.max_result_chars)
             ended = replace(
                 record,
                 status=answered.status,
@@ -147,7 +153,6 @@ class Hub:
                 cached=cached,
                 suspicious=suspicious,
             )
-            text = bounded(text, settings.max_result_chars)
             return ServerResult(text, answered.status != "ok")
         finally:
             ms = (self._clock() - began) * 1000
@@ -200,10 +205,10 @@ class Hub:
     def _watcher(self, name: str) -> Watcher:
         return Watcher(self._tell, lambda: self._listed(name))
 
-    def _listed(self, name: str) -> None:
+    async def _listed(self, name: str) -> None:
         """A server has listed its tools, for the first time or anew."""
         self._results.forget(name)
-        screened = screen(self._servers[name].tools)
+        screened = await asyncio.to_thread(screen, self._servers[name].tools)
         self._screened[name] = screened
         for tool, why in screened.refused:
             self._tell_once("warning", name, tool, f"{name}'s tool {tool} is not offered: {why}")
@@ -231,6 +236,15 @@ class Hub:
             tuple(tool for tool in offered if _matches(tool, settings.run)),
             tuple(f"{tool}: {why}" for tool, why in screened.refused),
         )
+
+
+async def _made_fit(text: str, limit: int) -> tuple[str, str]:
+    """A result as the model gets it, and what in it reads like instructions."""
+
+    def fit() -> tuple[str, str]:
+        return named_as_data(bounded(text, limit))
+
+    return await asyncio.to_thread(fit) if len(text) > _ASIDE else fit()
 
 
 def check_installed() -> None:

@@ -67,10 +67,10 @@ class Server(Protocol):
 @dataclass(frozen=True, slots=True)
 class Watcher:
     """Who is told: ``report`` of what a person should know, ``changed`` of a list that may have
-    changed, which is also so after a new start."""
+    changed, before anybody hears of a start."""
 
     report: Callable[[Literal["info", "warning"], str], None]
-    changed: Callable[[], None]
+    changed: Callable[[], Awaitable[None]]
 
 
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
