@@ -103,6 +103,8 @@ class Core:
             }
         elif method == "ping":
             result = {}
+        elif method == "server/discover" and os.environ.get("MCP_SILENT"):
+            return None
         elif method not in ("tools/list", "tools/call"):
             return self._error(message, -32601, f"no method {method}")
         elif not self.ready:

@@ -13,7 +13,9 @@ import pytest
 
 from anyclaude.config.settings import McpSettings
 from anyclaude.events import McpCall, SystemEvent
+from anyclaude.mcp.client.connection import Connection
 from anyclaude.mcp.client.hub import Hub
+from anyclaude.mcp.client.values import Watcher
 from tests.doubles.mcp_server import BAD_TOOLS, BIG, POISON, TOOLS
 from tests.mcp.conftest import (
     Heard,
@@ -30,11 +32,10 @@ def ready(event: object) -> bool:
     return isinstance(event, SystemEvent) and "is ready" in event.message
 
 
-def program_of(scene: Scene) -> list[psutil.Process]:
-    """The processes of its server: those that write its file of messages."""
-    mark = str(scene.seen.path)
+def program_of() -> list[psutil.Process]:
+    """The processes of the strict server; there is one server at a time in a test."""
     children = psutil.Process().children()
-    return [p for p in children if p.environ().get("MCP_SEEN") == mark]
+    return [p for p in children if any("mcp_server.py" in word for word in p.cmdline())]
 
 
 # --------------------------------------------------------------------------------- discovery
@@ -179,7 +180,7 @@ async def test_a_crash_is_told_and_the_server_comes_back(scene: Scene) -> None:
 
 async def test_a_program_that_dies_between_calls_is_started_again(stdio: Scene) -> None:
     await stdio.heard.until(ready)
-    (child,) = program_of(stdio)
+    (child,) = program_of()
     child.kill()
     await stdio.heard.until(lambda e: isinstance(e, SystemEvent) and "was lost" in e.message)
     assert (await stdio.call("read", path="/a")).text == "text of /a"
@@ -305,6 +306,40 @@ async def test_a_program_that_is_not_there_is_told_and_others_work(seen: Path) -
         await hub.close()
 
 
+async def test_the_waits_between_starts_grow_to_half_a_minute() -> None:
+    waits: list[float] = []
+    enough = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 8:
+            enough.set()
+
+    async def changed() -> None: ...
+
+    heard: list[str] = []
+    watcher = Watcher(lambda level, message: heard.append(message), changed)
+    absent = Connection("absent", McpSettings(command="/no/such/program"), watcher, sleep)
+    running = asyncio.ensure_future(absent.run())
+    await enough.wait()
+    absent.stop()
+    await running
+    assert waits[:8] == [1.0, 2.0, 5.0, 10.0, 30.0, 30.0, 30.0, 30.0]
+    assert absent.state == "stopped"
+    assert all("absent can't be used: " in message for message in heard)
+
+
+async def test_an_old_server_that_ignores_the_new_first_word_is_reached_by_the_old_one(
+    seen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCP_SILENT", "1")
+    async with hub_of(stdio_settings(seen, start_timeout_s=1.0), seen) as scene:
+        await scene.heard.until(ready)
+        assert len(scene.seen.named("server/discover")) == 1
+        assert any("didn't start within 1 s" in warning for warning in scene.heard.warnings)
+        assert (await scene.call("read", path="/a")).text == "text of /a"
+
+
 async def test_headers_go_to_an_http_server(
     http: ThreadingHTTPServer, seen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,5 +356,5 @@ async def test_headers_go_to_an_http_server(
 async def test_closing_ends_the_program(seen: Path) -> None:
     async with hub_of(stdio_settings(seen), seen) as scene:
         await scene.heard.until(ready)
-        (child,) = program_of(scene)
+        (child,) = program_of()
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

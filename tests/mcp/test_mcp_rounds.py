@@ -17,8 +17,10 @@ import pytest
 
 from anyclaude.bench.grammar import check_message, check_sse
 from anyclaude.config.settings import (
+    BackendSettings,
     CacheSettings,
     McpSettings,
+    RouteSettings,
     ServerSettings,
     Settings,
     ToolSettings,
@@ -320,6 +322,32 @@ async def test_the_official_sdk_reads_such_a_stream(stage: Stage) -> None:
     assert (used.server_name, used.name, used.input) == ("files", "read", {"path": "/a"})
     assert back.tool_use_id == used.id
     assert message.content[-1].type == "text"
+
+
+async def test_a_backend_without_an_engine_has_rounds_too(tmp_path: Path) -> None:
+    script = tmp_path / "script.toml"
+    says = [json.dumps(text) for text in ("I look." + ours("read", path="/a"), "Done.")]
+    script.write_text(
+        "".join(f"[[answers]]\nturn = {at}\nsays = {text}\n" for at, text in enumerate(says))
+    )
+    settings = Settings(
+        tmp_path / "data",
+        tmp_path / "log.duckdb",
+        server=ServerSettings(port=0),
+        backends=(("acted", BackendSettings(type="scripted", script=str(script))),),
+        routes=(RouteSettings("*", ("acted",)),),
+        mcp=(("files", stdio_settings(tmp_path / "seen.jsonl")),),
+    )
+    runtime = Runtime(settings)
+    await runtime.start()
+    try:
+        async with httpx.AsyncClient(base_url=runtime.address, trust_env=False) as http:
+            stage = Stage(runtime, Script(), Seen(tmp_path / "seen.jsonl"), http)
+            answer = await stage.ask("hi")
+        assert answer["content"][-1]["text"] == "Done."
+        assert len(stage.seen.named("tools/call")) == 1
+    finally:
+        await runtime.stop()
 
 
 # -------------------------------------------------------------------------------- permission

@@ -45,6 +45,8 @@ class Asked(FakeControl):
         self.done.append(("sql", query, limit))
         if "median" in query:
             return SqlResult(("n", "a", "b", "c"), ((5, 800.0, 900.0, 10.0),))
+        if "FROM mcp_calls" in query:
+            return SqlResult(("a", "b", "n", "ms"), (("files", "read", 2, 40.0),))
         if "FROM requests WHERE id = 'req_1'" in query:
             columns = ("id", "started_at", "model", "duration_ms", "of_a_newer_release")
             return SqlResult(columns, (("req_1", 1.0, "smol", 77_000.0, 1),))
@@ -151,6 +153,7 @@ async def test_the_last_finished_turn_is_explained_from_the_log(client: Asking) 
     assert "reading the prompt: 9,000 of its 10,000 tokens were new" in text
     assert "system_changed" in text
     assert "5 requests before it" in text
+    assert "read of the MCP server files, up to 0.04 s each" in text
     assert "slowest of that turn's 1 request" in text
     assert "Of the turn that is under way:\n- " in text
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from anyclaude.mcp.server.slow import REASONS, Typical, explain, one_line, typical_of
+from anyclaude.mcp.server.slow import REASONS, Typical, explain, one_line, ran_here_of, typical_of
 from anyclaude.mcp.server.turns import OWN_SESSION, slowest, turns_of
 from anyclaude.records import RequestRecord
 from anyclaude.types import PrefixBreak
@@ -70,6 +70,13 @@ def test_a_request_that_only_waited_blames_no_cache() -> None:
     assert "9.00 s (95%) waiting for the model" in text
     assert "Why:" not in text
     assert "median" not in text
+
+
+def test_calls_that_ran_here_are_told() -> None:
+    ran = ran_here_of(("files", "read", 3, 12_000.0))
+    text = explain(SLOW, Typical(), [ran])
+    line = "- 3 of its calls ran here: read of the MCP server files, up to 12.0 s each"
+    assert line in text.splitlines()
 
 
 def test_failures_and_retries_are_told() -> None:

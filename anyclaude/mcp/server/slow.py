@@ -98,9 +98,42 @@ def typical_of(row: Sequence[object]) -> Typical:
     return Typical(int(count) if isinstance(count, int) else 0, ttft, duration, speed)
 
 
-def explain(record: RequestRecord, typical: Typical) -> str:
+@dataclass(frozen=True, slots=True)
+class RanHere:
+    """Calls of one MCP tool in the request, and how long the longest of them took."""
+
+    server: str
+    tool: str
+    calls: int
+    longest_ms: float
+
+
+def ran_here_sql(record: RequestRecord) -> str:
+    """The question whose rows :func:`ran_here_of` reads, the slowest tool first."""
+    return f"""
+        SELECT server, tool, count(*), max(ms) FROM mcp_calls
+        WHERE request_id = {_literal(record.id)} GROUP BY ALL ORDER BY max(ms) DESC LIMIT 5
+    """
+
+
+def ran_here_of(row: Sequence[object]) -> RanHere:
+    server, tool, calls, longest = row
+    return RanHere(
+        str(server),
+        str(tool),
+        int(calls) if isinstance(calls, int) else 0,
+        float(longest) if isinstance(longest, int | float) else 0.0,
+    )
+
+
+def explain(record: RequestRecord, typical: Typical, ran: Sequence[RanHere] = ()) -> str:
     """Where the time of one request went, why, and what to do; all figures are the log's."""
     parts = [_headline(record), "", "Where the time went:", *_shares(record)]
+    parts += [
+        f"- {each.calls} of its calls ran here: {each.tool} of the MCP server {each.server}, up to"
+        f" {_seconds(each.longest_ms)} each"
+        for each in ran
+    ]
     if because := _because(record):
         parts += ["", "Why:", *because]
     if compared := _compared(record, typical):

@@ -9,7 +9,14 @@ from typing import TypeAlias
 
 from anyclaude.control import Control
 from anyclaude.errors import InvalidRequest, NotFound
-from anyclaude.mcp.server.slow import explain, one_line, typical_of, typical_sql
+from anyclaude.mcp.server.slow import (
+    explain,
+    one_line,
+    ran_here_of,
+    ran_here_sql,
+    typical_of,
+    typical_sql,
+)
 from anyclaude.mcp.server.source import Ask, Source
 from anyclaude.mcp.server.turns import slowest, turns_of
 from anyclaude.records import RequestRecord
@@ -166,8 +173,9 @@ async def _why_slow(source: Source, arguments: JsonObject) -> str:
 
 
 async def _explained(control: Control, record: RequestRecord) -> str:
-    result = await control.sql(typical_sql(record), 1)
-    return explain(record, typical_of(result.rows[0]))
+    typical = await control.sql(typical_sql(record), 1)
+    ran = await control.sql(ran_here_sql(record))
+    return explain(record, typical_of(typical.rows[0]), [ran_here_of(row) for row in ran.rows])
 
 
 async def _named(control: Control, request_id: str) -> RequestRecord:
