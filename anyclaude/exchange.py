@@ -316,7 +316,8 @@ class Exchange:
         events = []
         if not (last or answer.calls_client or finish.reason == "length" or left < 1):
             try:
-                self._take_up(await rounds.next(answer.rolled, finish, left))
+                for event in self._take_up(await rounds.next(answer.rolled, finish, left)):
+                    yield event
                 return
             except AnyclaudeError as error:
                 why = f"anyclaude: the answer can't go on after its calls: {error}"
@@ -325,11 +326,13 @@ class Exchange:
         for event in [*events, *await self._close(finish)]:
             yield event
 
-    def _take_up(self, following: Round) -> None:
+    def _take_up(self, following: Round) -> list[StreamEvent]:
         """The next round is the one that is answered."""
         self._canonical, self._generation = following.canonical, following.generation
         self._admission, self._reopen = following.generation.admission, following.reopen
-        self._building(self._answer.go_on(following.canonical, self._admission, following.calls))
+        return self._building(
+            self._answer.go_on(following.canonical, self._admission, following.calls)
+        )
 
     async def _remember(self, finish: Finish) -> None:
         """Keeps what the model wrote, for when the client sends it back."""

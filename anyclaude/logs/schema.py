@@ -266,8 +266,8 @@ EVENTS = Table(
         Column(
             "kind",
             "VARCHAR",
-            "error, flush, reset, model, memory, cache, canonical, echo, input, log, server or "
-            "tools.",
+            "error, flush, reset, model, memory, cache, canonical, echo, input, log, server, "
+            "tools, breaker, route or mcp.",
         ),
         Column("message", "VARCHAR", "One line for a person."),
         Column("request_id", "VARCHAR", "requests.id; NULL when no request was concerned."),
@@ -386,7 +386,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(5, "keys", (*_add_columns(5), *_create_views(5))),
-    Migration(6, "mcp", (*_create_tables(6), *_create_views(6))),
+    Migration(
+        6,
+        "mcp",
+        (*_create_tables(6), _comment(EVENTS, EVENTS["kind"]), *_create_views(6)),
+    ),
 )
 
 _LIST = (

@@ -71,13 +71,13 @@ def shown(block: JsonObject) -> str:
     """The line of text that tells a person of a :func:`use_block` or a :func:`result_block`."""
     if block.get("type") == USE:
         arguments = json.dumps(block.get("input"), ensure_ascii=False)
-        return f"▸ {block.get('server_name')}: {block.get('name')} {_cut(arguments)}"
+        return f"▸ {block.get('server_name')}: {block.get('name')} {_literal(arguments)}"
     text = _result_text(block.get("content"))
     first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
     more = len(text.splitlines()) - 1
     rest = f" (+{more} line{'' if more == 1 else 's'})" if more > 0 else ""
     failed = "error: " if block.get("is_error") else ""
-    return f"◂ {failed}{_cut(first)}{rest}"
+    return f"◂ {failed}{_literal(first)}{rest}"
 
 
 def as_data(server: str, tool: str, text: str) -> str:
@@ -240,6 +240,8 @@ def _result_text(content: JsonValue) -> str:
     return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
 
 
-def _cut(text: str) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= _SHOWN else f"{one_line[: _SHOWN - 1]}…"
+def _literal(text: str) -> str:
+    """A text on one line that is neither Markdown nor a terminal's, for the client shows both."""
+    line = " ".join(text.split()).replace("`", "'")
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return f"`{line if len(line) <= _SHOWN else f'{line[: _SHOWN - 1]}…'}`"

@@ -26,6 +26,7 @@ from anyclaude.config.settings import (
     ToolSettings,
 )
 from anyclaude.events import Event, McpCall
+from anyclaude.keepalive import Due, KeepAlive
 from anyclaude.runtime import Runtime
 from tests.doubles.token_model import DoubleLoader
 from tests.mcp.conftest import Seen, stdio_settings
@@ -168,8 +169,8 @@ async def test_the_model_goes_on_with_the_results_of_its_parallel_calls(stage: S
     ]  # fmt: skip
     assert answer["stop_reason"] == "end_turn"
     texts = [b["text"] for b in answer["content"] if b["type"] == "text"]
-    assert texts[1] == '▸ files: read {"path": "/a"}'
-    assert "◂ text of /a" in texts
+    assert texts[1] == '▸ files: read `{"path": "/a"}`'
+    assert "◂ `text of /a`" in texts
     assert texts[-1] == "Both are there."
     first, second = stage.script.prompts
     assert '"name": "mcp__files__read"' in first
@@ -242,6 +243,30 @@ async def test_the_first_text_leaves_before_the_result_exists(stage: Stage, tmp_
                 order.append("text")
                 said = ""
     assert order == ["text", "call", "result", "text"]
+
+
+async def test_empty_deltas_while_a_tool_runs_keep_the_grammar(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are sent to a client that has waited for minutes."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    sent = asyncio.Event()
+
+    def due(keepalive: KeepAlive) -> Due:
+        sent.set()
+        return Due(ping=True, empty_delta=True)
+
+    monkeypatch.setattr(KeepAlive, "due", due)
+    monkeypatch.setattr(KeepAlive, "wait", lambda keepalive: 0.01)
+    stage.script.answers = [ours("wait", path=str(gate)), "There."]
+    asking = asyncio.ensure_future(stage.ask("hi"))
+    await until(stage, lambda e: isinstance(e, McpCall) and not e.call.status)
+    sent.clear()
+    await sent.wait()
+    await asyncio.to_thread(gate.write_bytes, b"")
+    answer = await asking
+    assert answer["content"][-1]["text"] == "There."
 
 
 async def test_a_call_of_the_clients_beside_ours_ends_the_answer(stage: Stage) -> None:

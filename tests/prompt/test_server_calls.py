@@ -57,10 +57,12 @@ BASH = ToolUseBlock("toolu_x_r2", "Bash", {"command": "ls"})
 
 
 def test_the_lines_say_what_the_blocks_do() -> None:
-    assert shown(use_block(A)) == '▸ files: read {"path": "a"}'
-    assert shown(result_block(A, "\n one \ntwo\nthree", False)) == "◂ one (+3 lines)"
-    assert shown(result_block(A, "broken", True)) == "◂ error: broken"
-    assert shown(result_block(A, "", False)) == "◂ nothing"
+    assert shown(use_block(A)) == '▸ files: read `{"path": "a"}`'
+    assert shown(result_block(A, "\n one \ntwo\nthree", False)) == "◂ `one` (+3 lines)"
+    assert shown(result_block(A, "broken", True)) == "◂ error: `broken`"
+    assert shown(result_block(A, "", False)) == "◂ `nothing`"
+    hostile = shown(result_block(A, "a `b` [c](http://d) \x1b[31me", False))
+    assert hostile == "◂ `a 'b' [c](http://d) \\x1b[31me`"
     assert len(shown(use_block(ToolUseBlock("t", "mcp__s__t", {"a": "x" * 999})))) < 200
 
 
