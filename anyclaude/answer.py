@@ -5,8 +5,8 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
 from typing import assert_never
 
 from anyclaude.backend import Admission, Delta, Finish, Parsed, Resume
@@ -22,19 +22,31 @@ from anyclaude.dialect import (
     ThinkingPiece,
 )
 from anyclaude.prompt.canonical import Canonical
+from anyclaude.prompt.server_calls import RESULT, USE, result_block, shown, unroll, use_block
 from anyclaude.records import StoredMessage, ToolCallRecord
+from anyclaude.server_tools import ServerResult
 from anyclaude.stream import BlockKind, Emitter, StreamEvent
 from anyclaude.tools.call_stream import Again, Begin, CallStream, End, Json, Output, Shown
 from anyclaude.tools.families.base import FamilyParser
 from anyclaude.types import (
     Block,
+    JsonObject,
     Message,
+    OpaqueBlock,
     StopReason,
     TextBlock,
     ThinkingBlock,
     ThinkingMarkers,
     ToolUseBlock,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A call that is to run here; one with a ``fault`` is answered with that instead."""
+
+    use: ToolUseBlock
+    fault: str = ""
 
 
 class Answer:
@@ -47,7 +59,22 @@ class Answer:
         calls: CallStream,
         new_id: Callable[[str], str],
         clock: Callable[[], float],
+        ours: Collection[str] = (),
     ) -> None:
+        """``ours`` are tools whose calls run here."""
+        self._clock = clock
+        self._ours = ours
+        self._emitter = Emitter(new_id("msg_"), canonical.request.model)
+        self._signature = hashlib.sha256(b"anyclaude thinking")
+        self._calls: list[ToolCallRecord] = []
+        self._new_calls = 0
+        self._rolled: list[Block] = []
+        """The rounds before this one, as :mod:`anyclaude.prompt.server_calls` has them."""
+        self._held = False
+        self.tokens = 0
+        self._begin(canonical, admission, calls)
+
+    def _begin(self, canonical: Canonical, admission: Admission, calls: CallStream) -> None:
         self._canonical = canonical
         self._admission = admission
         request = canonical.request
@@ -55,30 +82,56 @@ class Answer:
         self._dialect = admission.dialect if offered else None
         self._parser = self._new_parser(admission.thinking)
         self._stream = calls
-        self._clock = clock
         self._steps: list[tuple[int, int, float]] = []
         """Characters, tokens and time before each piece since the last call."""
         self._written = ""
         """The model's own text so far."""
-        self._emitter = Emitter(new_id("msg_"), request.model)
-        self._signature = hashlib.sha256(b"anyclaude thinking")
         self._content: list[Block] = []
-        self._calls: list[ToolCallRecord] = []
-        self._new_calls = 0
+        self._pending: list[Pending] = []
+        self._results: list[Block] = []
+        self._here = False
+        """The call that is being written runs here."""
         self._stop_reason: StopReason = "end_turn"
         self._unfinished = False
         self._left: list[Segment] = []
         """What was read behind the call that is to be written anew."""
         self._opening = ""
         """The opening of a section of calls that a parser was told of, and the model not."""
-        self.tokens = 0
+        self._written_before = self.tokens
         self.resume: Resume | None = None
         """Set when a call is to be written anew: nothing more is taken in until it is."""
 
     @property
     def content(self) -> tuple[Block, ...]:
-        """The blocks as the client got them."""
-        return tuple(self._content)
+        """The blocks that the model wrote, as the client got them; of this round alone.
+
+        The client's calls come last where others ran here, for so it sends them back.
+        """
+        if not (self._pending or self._results):
+            return tuple(self._content)
+        theirs = [b for b in self._content if isinstance(b, ToolUseBlock) and not self._is_ours(b)]
+        return (*(b for b in self._content if b not in theirs), *theirs)
+
+    @property
+    def round_tokens(self) -> int:
+        """Those of this round alone."""
+        return self.tokens - self._written_before
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """Calls of this round that run here, and aren't answered yet."""
+        return tuple(self._pending)
+
+    @property
+    def rolled(self) -> tuple[Block, ...]:
+        """The answer so far as blocks that :func:`~anyclaude.prompt.server_calls.unroll` takes."""
+        return (*self._rolled, *map(self._roll, self._content), *self._results)
+
+    @property
+    def calls_client(self) -> bool:
+        """Whether the client has a call of this round to run."""
+        uses = (b for b in self._content if isinstance(b, ToolUseBlock))
+        return any(not self._is_ours(use) for use in uses)
 
     @property
     def calls(self) -> tuple[ToolCallRecord, ...]:
@@ -91,7 +144,7 @@ class Answer:
     @property
     def kind(self) -> BlockKind:
         """What is being written now."""
-        return self._emitter.open_block or "text"
+        return "tool_use" if self._here else self._emitter.open_block or "text"
 
     def take_new_calls(self) -> tuple[ToolCallRecord, ...]:
         """Calls that ended since the last time."""
@@ -103,6 +156,7 @@ class Answer:
 
     def hold_calls(self) -> None:
         """The client gets all at once, so a call can be mended to its last byte."""
+        self._held = True
         self._stream.hold()
 
     def start(self) -> list[StreamEvent]:
@@ -152,10 +206,35 @@ class Answer:
             case _:
                 return self._emitter.text("")
 
+    def answered(self, call: Pending, result: ServerResult) -> list[StreamEvent]:
+        """A pending call has run."""
+        self._pending.remove(call)
+        block = result_block(call.use, result.text, result.is_error)
+        self._results.append(OpaqueBlock(RESULT, block))
+        return self._whole(block)
+
+    def go_on(
+        self, canonical: Canonical, admission: Admission, calls: CallStream
+    ) -> list[StreamEvent]:
+        """The next round begins: its prompt has the results of this one."""
+        self._rolled = list(self.rolled)
+        self._begin(canonical, admission, calls)
+        if self._held:
+            calls.hold()
+        return self._emitter.close_block()
+
+    def say(self, text: str) -> list[StreamEvent]:
+        """A line of ours to the person, which the model never wrote."""
+        return [
+            *self._emitter.close_block(),
+            *self._emitter.text(text),
+            *self._emitter.close_block(),
+        ]
+
     def finish(self, finish: Finish) -> list[StreamEvent]:
         """The last events, with the true usage and the reason it ended; after :meth:`drain`."""
         cut_off = self._unfinished and finish.reason == "length"
-        if not cut_off and any(isinstance(block, ToolUseBlock) for block in self._content):
+        if not cut_off and self.calls_client:
             self._stop_reason = "tool_use"
         elif finish.reason == "length":
             self._stop_reason = "max_tokens"
@@ -205,6 +284,11 @@ class Answer:
 
     def _output(self, output: Output) -> list[StreamEvent]:
         match output:
+            case Begin() if output.name in self._ours:
+                self._here = True
+                return []
+            case Json() if self._here:
+                return []
             case Begin():
                 return self._emitter.tool_use(output.id, output.name)
             case Json():
@@ -213,6 +297,10 @@ class Answer:
                 self._content.append(output.use)
                 self._calls.append(self._weighed(output.record))
                 self._unfinished = output.unfinished
+                self._here = False
+                if self._is_ours(output.use):
+                    self._pending.append(Pending(output.use, _fault(output.record)))
+                    return self._whole(use_block(output.use))
                 return self._emitter.close_block()
             case Shown():
                 self._calls.append(self._weighed(output.record))
@@ -226,6 +314,18 @@ class Answer:
                 return []
             case _:
                 assert_never(output)
+
+    def _whole(self, block: JsonObject) -> list[StreamEvent]:
+        """A block about a call that runs here, and the line that says it to a person."""
+        return [*self.say(shown(block)), *self._emitter.whole(block)]
+
+    def _roll(self, block: Block) -> Block:
+        if isinstance(block, ToolUseBlock) and self._is_ours(block):
+            return OpaqueBlock(USE, use_block(block))
+        return block
+
+    def _is_ours(self, use: ToolUseBlock) -> bool:
+        return use.name in self._ours
 
     def _own(self, raw: str) -> str:
         """A call's text as the model wrote it."""
@@ -267,7 +367,17 @@ class Answer:
     def messages(self) -> tuple[StoredMessage, ...]:
         """The conversation with this turn, each body with its hash."""
         turns = [*self._canonical.request.messages, Message("assistant", self.content)]
+        if self._results:
+            turns.append(Message("user", unroll(self.rolled).results))
         return tuple(stored(turn) for turn in turns)
+
+
+def _fault(record: ToolCallRecord) -> str:
+    """Why a call can't run: its arguments aren't what the tool takes."""
+    if record.verdict not in ("failed", "unparsed"):
+        return ""
+    issues = "; ".join(issue.text for issue in record.issues)
+    return f"The call was not run, for its arguments don't fit the tool's schema: {issues}"
 
 
 def stored(message: Message) -> StoredMessage:

@@ -63,6 +63,23 @@ class BackendInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class McpServerInfo:
+    """One MCP server: ``transport`` is stdio or http, ``state`` starting, ready, failed or stopped.
+
+    ``offered`` tools are told to the model, and those that ``run`` do so unasked; ``refused`` says
+    of others why they are not offered.
+    """
+
+    name: str
+    transport: str
+    state: str
+    detail: str = ""
+    offered: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Flushed:
     """What a flush of one tier freed."""
 
@@ -168,6 +185,10 @@ class Control(Protocol):
         """Closes a backend's breaker, so that requests go there again; raises NotFound."""
         ...
 
+    async def mcp(self) -> tuple[McpServerInfo, ...]:
+        """The MCP servers whose tools run here."""
+        ...
+
     async def slots(self) -> tuple[SlotTarget, ...]:
         """Claude Code's slots: opus, sonnet, haiku, subagent."""
         ...
@@ -184,6 +205,10 @@ class Control(Protocol):
         self, limit: int = 200, before: float | None = None
     ) -> tuple[RequestRecord, ...]:
         """Finished requests, newest first, started before the Unix time ``before``."""
+        ...
+
+    async def running(self) -> tuple[RequestRecord, ...]:
+        """Answers that are under way, oldest first: status 0, figures as they stand."""
         ...
 
     async def detail(self, request_id: str) -> RequestDetail:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from anyclaude.records import (
+    McpCallRecord,
     PromptSection,
     RequestRecord,
     SearchRecord,
@@ -123,6 +124,15 @@ class SearchMade:
 
 
 @dataclass(frozen=True, slots=True)
+class McpCall:
+    """A call of an MCP server's tool begins here, with an empty status, or has ended."""
+
+    droppable: ClassVar[bool] = False
+    at: float
+    call: McpCallRecord
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFinished:
     """The end of a request, however it ended."""
 
@@ -147,6 +157,7 @@ SystemKind: TypeAlias = Literal[
     "route",
     "search",
     "prompt",
+    "mcp",
 ]
 
 
@@ -260,6 +271,7 @@ Event: TypeAlias = (
     | ToolCallSeen
     | ToolFailed
     | SearchMade
+    | McpCall
     | RequestFinished
     | SystemEvent
     | PromptShaped
@@ -279,6 +291,7 @@ _TYPES: dict[str, type[Any]] = {
         ToolCallSeen,
         ToolFailed,
         SearchMade,
+        McpCall,
         RequestFinished,
         SystemEvent,
         PromptShaped,
@@ -311,6 +324,8 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
         values["sections"] = tuple(
             PromptSection(**one) for one in cast("list[dict[str, Any]]", values["sections"])
         )
+    elif cls is McpCall:
+        values["call"] = McpCallRecord(**cast("dict[str, Any]", values["call"]))
     elif cls is RequestAdmitted:
         rules = cast("list[tuple[str, int]]", values.get("canonical", []))
         values["canonical"] = tuple((rule, count) for rule, count in rules)

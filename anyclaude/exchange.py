@@ -33,6 +33,7 @@ from anyclaude.prompt.canonical import Canonical
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.record import Recorder
 from anyclaude.records import RequestRecord, StoredMessage, ToolCallRecord
+from anyclaude.rounds import Round, Rounds
 from anyclaude.stream import Comment, MessageBuilder, Ping, StreamError, StreamEvent
 from anyclaude.tools.call_stream import CallStream
 from anyclaude.types import JsonValue
@@ -45,7 +46,7 @@ class Admitted:
     """A request as the pipeline hands it over. ``fingerprint`` is the model's that took it.
 
     ``reopen`` has its answer go on from text that the model is to have written. ``keep`` takes
-    the answer down for the same request.
+    the answer down for the same request. ``rounds`` run its calls that run here.
     """
 
     canonical: Canonical
@@ -56,6 +57,7 @@ class Admitted:
     calls: CallStream
     reopen: Callable[[Resume], Awaitable[Generation]]
     keep: Keep | None = None
+    rounds: Rounds | None = None
 
 
 class StreamNotes(Protocol):
@@ -105,9 +107,15 @@ class Exchange:
         self._options = options
         self._ended = ended
         self._reopen = admitted.reopen
-        self._admission = admitted.generation.admission
+        self._admitted = self._admission = admitted.generation.admission
+        self._rounds = admitted.rounds
         self._answer = Answer(
-            self._canonical, self._admission, admitted.calls, new_id, ledger.clock
+            self._canonical,
+            self._admission,
+            admitted.calls,
+            new_id,
+            ledger.clock,
+            self._rounds.names if self._rounds is not None else (),
         )
         self._interrupted: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
         self._built = MessageBuilder()
@@ -115,11 +123,18 @@ class Exchange:
         self.cache_note = f"key={self._keep.key}" if self._keep is not None else ""
         self._finish_kept: Finish | None = None
         """The end of an answer whose last call is to be written anew."""
+        self._round_ended: Finish | None = None
+        """The end of a round whose calls are to run here."""
         self._done = False
 
     @property
     def admission(self) -> Admission:
-        return self._admission
+        return self._admitted
+
+    @property
+    def so_far(self) -> RequestRecord:
+        """The row as it stands now."""
+        return self._recorder.so_far
 
     async def interrupt(self, error: ApiError) -> None:
         """Ends the answer with ``error`` as soon as the backend lets go."""
@@ -177,6 +192,11 @@ class Exchange:
                 if self._answer.resume is not None:
                     for event in await self._write_again(self._answer.resume):
                         yield event
+                if self._round_ended is not None and self._rounds is not None:
+                    serving = self._serve(self._rounds, self._round_ended, keepalive)
+                    async with aclosing(serving):
+                        async for event in serving:
+                            yield event
         except Exception as error:
             await self._finish_failed(error)
             raise
@@ -225,7 +245,7 @@ class Exchange:
             events = self._building(await answer.give_up(why))
             self._publish_calls()
             if constrained:
-                usage = replace(self._admission.usage, output_tokens=answer.tokens)
+                usage = replace(self._admission.usage, output_tokens=answer.round_tokens)
                 self._finish_kept = Finish("stop", usage)
             finish, self._finish_kept = self._finish_kept, None
             return [*events, *(await self._end(finish) if finish else ())]
@@ -267,20 +287,73 @@ class Exchange:
             self._finish_kept = finish
             return events
         if self._generation.admission is not self._admission:
-            usage = replace(self._admission.usage, output_tokens=answer.tokens)
+            usage = replace(self._admission.usage, output_tokens=answer.round_tokens)
             finish = replace(finish, usage=usage)
-        events += self._building(answer.finish(finish))
+        await self._remember(finish)
+        if answer.pending and self._rounds is not None:
+            self._publish_calls()
+            self._round_ended = finish
+            return events
+        return [*events, *await self._close(finish)]
+
+    async def _serve(
+        self, rounds: Rounds, finish: Finish, keepalive: KeepAlive
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """The round's calls run here, then the model goes on or the answer ends."""
+        self._round_ended = None
+        self._keep = None  # What a tool returned may be another thing the next time.
+        answer, last = self._answer, rounds.over
+        running = rounds.run(answer.pending, keepalive, self._interrupted)
+        async with aclosing(running):
+            async for ran in running:
+                events = (
+                    self._building(answer.answered(*ran)) if ran else self._keep_alive(keepalive)
+                )
+                keepalive.sent(ran is not None)
+                for event in events:
+                    yield event
+        left = self._canonical.request.max_tokens - answer.round_tokens
+        events = []
+        if not (last or answer.calls_client or finish.reason == "length" or left < 1):
+            try:
+                for event in self._take_up(await rounds.next(answer.rolled, finish, left)):
+                    yield event
+                return
+            except AnyclaudeError as error:
+                why = f"anyclaude: the answer can't go on after its calls: {error}"
+                self._ledger.event("mcp", why, self.id, level="warning")
+                events = self._building(answer.say(why))
+        for event in [*events, *await self._close(finish)]:
+            yield event
+
+    def _take_up(self, following: Round) -> list[StreamEvent]:
+        """The next round is the one that is answered."""
+        self._canonical, self._generation = following.canonical, following.generation
+        self._admission, self._reopen = following.generation.admission, following.reopen
+        return self._building(
+            self._answer.go_on(following.canonical, self._admission, following.calls)
+        )
+
+    async def _remember(self, finish: Finish) -> None:
+        """Keeps what the model wrote, for when the client sends it back."""
+        if not (self._options.echo and finish.tokens):
+            return
+        thinking = self._canonical.request.thinking
+        await self._echo.remember(
+            self._fingerprint,
+            self._recorder.session_id,
+            self._canonical.request.messages,
+            self._answer.content,
+            finish.tokens,
+            thinking=thinking is not None and thinking.enabled,
+        )
+
+    async def _close(self, finish: Finish) -> list[StreamEvent]:
+        answer = self._answer
+        if self._rounds is not None:
+            finish = self._rounds.together(finish)
+        events = self._building(answer.finish(finish))
         self._publish_calls()
-        if self._options.echo and finish.tokens:
-            thinking = self._canonical.request.thinking
-            await self._echo.remember(
-                self._fingerprint,
-                self._recorder.session_id,
-                self._canonical.request.messages,
-                answer.content,
-                finish.tokens,
-                thinking=thinking is not None and thinking.enabled,
-            )
         loop = asyncio.get_running_loop()
         messages, response = await loop.run_in_executor(None, self._closing)
         self._ledger.recent.set_response(self.id, response)

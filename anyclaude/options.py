@@ -75,4 +75,5 @@ def pipeline_options(settings: Settings, streams: StreamSink | None) -> Pipeline
             streams=streams,
         ),
         ToolOptions(tools.stream, tools.regenerate, tools.on_invalid),
+        tools.mcp_rounds,
     )

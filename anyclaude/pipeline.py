@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,31 +29,39 @@ from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.echo_match import working_directory
 from anyclaude.prompt.roles import role_of
+from anyclaude.prompt.server_calls import ids_of_round
 from anyclaude.prompting import Prompter, PromptOptions
 from anyclaude.record import Recorder
-from anyclaude.records import RequestDetail
+from anyclaude.records import RequestDetail, RequestRecord
 from anyclaude.relaying import Relay, Relayable, admission_of
 from anyclaude.replayed import Known, Replayed
+from anyclaude.rounds import Round, Rounds, continued, with_server_tools
 from anyclaude.routing.values import Asked
 from anyclaude.search.asked import SearchWanted, wanted_of
 from anyclaude.searched import Searched, WebSearch
+from anyclaude.server_tools import ServerTools
 from anyclaude.shaping import Shaping
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
-from anyclaude.types import MessagesRequest, Role
+from anyclaude.types import Block, MessagesRequest, Role, ToolDefinition
 from anyclaude.ways import Way
 
 if TYPE_CHECKING:
     from anyclaude.caches.response.cache import Hit
 
 
+_CONVERSING = frozenset((Role.MAIN, Role.SUBAGENT, Role.COMPACT))
+
+
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """``disabled_rules`` are canonical-form rules that stay off."""
+    """``disabled_rules`` are canonical-form rules that stay off, ``max_rounds`` how often in one
+    answer calls run here."""
 
     disabled_rules: frozenset[str]
     exchange: ExchangeOptions
     tools: ToolOptions
+    max_rounds: int = 8
 
 
 class Pipeline:
@@ -69,6 +77,7 @@ class Pipeline:
         answers: Answers | None = None,
         search: WebSearch | None = None,
         prompter: Prompter | None = None,
+        server_tools: ServerTools | None = None,
     ) -> None:
         self._gateway = gateway
         self._echo = echo
@@ -76,6 +85,7 @@ class Pipeline:
         self._answers = answers or Answers(ledger)
         self._search = search
         self.prompter = prompter or Prompter(ledger, PromptOptions())
+        self._server_tools = server_tools
         self._desk = ToolDesk(options.tools)
         self._announcer = Announcer(ledger)
         self._options = options
@@ -112,6 +122,8 @@ class Pipeline:
             self._announcer.canonical(arrival, canonical)
             if wanted is not None:
                 return await self._searched(wanted, canonical, recorder)
+            ours = await self._offer(arrival, request, role)
+            canonical = with_server_tools(canonical, ours)
             asked = arrival.asked(canonical.request, role)
             looked = await self._look(arrival, canonical, asked)
             if looked.hit is not None:
@@ -139,7 +151,10 @@ class Pipeline:
             case Answering():
                 self._announcer.shaped(arrival, shaping.sections)
                 shaping.note(recorder)
-                return self._answer(arrival, canonical, opened.answer, recorder, reason, keep)
+                rounds = self._rounds(arrival, canonical, shaping, opened.answer, ours)
+                return self._answer(
+                    arrival, canonical, opened.answer, recorder, reason, keep, rounds
+                )
             case Passing():
                 return self._pass(opened, opened.answer, canonical, recorder, reason, keep)
 
@@ -229,6 +244,7 @@ class Pipeline:
         recorder: Recorder,
         reason: str,
         keep: Keep | None,
+        rounds: Rounds | None,
     ) -> Exchange:
         backend, generation, job = answering.backend, answering.generation, answering.job
         recorder.admitted(generation.admission, reason)
@@ -243,10 +259,50 @@ class Pipeline:
             calls,
             _reopening(backend, job),
             keep,
+            rounds,
         )
         exchange = self._exchange(admitted, echo=not arrival.replay_of)
         self._announcer.admitted(exchange, canonical, job.echo_fate or "")
         return exchange
+
+    async def _offer(
+        self, arrival: Arrival, request: MessagesRequest, role: Role
+    ) -> tuple[ToolDefinition, ...]:
+        """Tools that run here, for a conversation whose client has tools itself.
+
+        Counted too is only a whole prompt: the client counts its parts one by one.
+        """
+        whole = role in _CONVERSING or (role is Role.COUNT and bool(request.system))
+        if self._server_tools is None or not request.tools or not whole:
+            return ()
+        names = {tool.name for tool in request.tools}
+        return await self._server_tools.offer(arrival.conversation, names)
+
+    def _rounds(
+        self,
+        arrival: Arrival,
+        canonical: Canonical,
+        shaping: Shaping,
+        answering: Answering,
+        ours: Sequence[ToolDefinition],
+    ) -> Rounds | None:
+        """What runs the answer's calls here; a replay runs none, for they may change things."""
+        tools, backend, model = self._server_tools, answering.backend, answering.job.model
+        if tools is None or not ours or arrival.replay_of:
+            return None
+
+        async def go_on(rolled: Sequence[Block], number: int, max_tokens: int) -> Round:
+            following = continued(canonical, rolled, max_tokens)
+            job = await self._job(arrival, following, shaping, backend, model)
+            job = replace(job, id=f"{job.id}.r{number}")
+            calls = self._desk.calls(
+                arrival.id, canonical.callable_tools, ids_of_round(number, self._new_id)
+            )
+            generation = await backend.open(job)
+            return Round(following, generation, calls, _reopening(backend, job))
+
+        names = frozenset(tool.name for tool in ours)
+        return Rounds(arrival.id, names, tools, go_on, self._options.max_rounds)
 
     def _pass(
         self,
@@ -292,6 +348,8 @@ class Pipeline:
         try:
             canonical = canonicalise(with_examples(request), self._disabled)
             canonical = await self._with_results(arrival, canonical, Role.COUNT)
+            ours = await self._offer(arrival, request, Role.COUNT)
+            canonical = with_server_tools(canonical, ours)
             shaping = Shaping(self.prompter, arrival, Role.COUNT)
             name, reason, tokens = await self._gateway.count(
                 arrival.asked(canonical.request, Role.COUNT),
@@ -360,6 +418,10 @@ class Pipeline:
             self._ledger.spawn(self._ledger.finish(record))
             return
         await self._ledger.finish(recorder.refused(error))
+
+    def running(self) -> tuple[RequestRecord, ...]:
+        """The rows, as they stand now, of answers that are under way; oldest first."""
+        return tuple(exchange.so_far for exchange in self._running.values())
 
     async def cancel(self, request_id: str) -> bool:
         """Stops one running request; its client gets an error event."""

@@ -55,6 +55,11 @@ class Recorder:
         """Milliseconds from arrival to the first piece of the answer; 0 before it."""
         return (self._first - self._started) * 1000 if self._first is not None else 0.0
 
+    @property
+    def so_far(self) -> RequestRecord:
+        """The row of a request that isn't over: status 0, the time since it arrived."""
+        return self._ended(self._record)
+
     def set(self, **facts: Unpack[Facts]) -> None:
         self._record = replace(self._record, **facts)
 

@@ -14,6 +14,7 @@ ErrorCategory: TypeAlias = Literal[
 Verdict: TypeAlias = Literal["valid", "repaired", "regenerated", "failed", "unparsed"]
 RepairStage: TypeAlias = Literal["syntax", "alias", "coerced", "regenerated"]
 FailureKind: TypeAlias = Literal["input", "unknown_tool", "refused", "tool"]
+McpStatus: TypeAlias = Literal["ok", "error", "refused", "timeout", "lost", "cancelled", "limit"]
 ExportFormat: TypeAlias = Literal["csv", "json", "parquet"]
 
 UNCHECKED = "unchecked"
@@ -145,6 +146,29 @@ class PromptSection:
     action: str
     tokens_before: int
     tokens_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallRecord:
+    """One row of ``mcp_calls``: a call that ran here, or was refused.
+
+    ``arguments`` is JSON, ``result`` its text for the model, both cut for the log; ``chars``
+    counts the whole result. ``suspicious`` is what in it reads like instructions. ``status`` is
+    empty while it runs.
+    """
+
+    request_id: str
+    tool_use_id: str
+    server: str
+    tool: str
+    round: int
+    arguments: str
+    status: McpStatus | Literal[""] = ""
+    result: str = ""
+    chars: int = 0
+    cached: bool = False
+    suspicious: str = ""
+    ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,11 @@ class Relay:
         self._keep = RawKeep(keep, streams=self._streams) if keep is not None else None
         self.cache_note = f"key={keep.key}" if keep is not None else ""
 
+    @property
+    def so_far(self) -> RequestRecord:
+        """The row as it stands now."""
+        return self._recorder.so_far
+
     async def interrupt(self, error: ApiError) -> None:
         """Ends the answer with ``error``."""
         self._interrupted = self._interrupted or error

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -25,7 +26,15 @@ from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
-from anyclaude.events import Bus, EngineState, PromptShaped, SearchMade, SystemEvent, ToolFailed
+from anyclaude.events import (
+    Bus,
+    EngineState,
+    McpCall,
+    PromptShaped,
+    SearchMade,
+    SystemEvent,
+    ToolFailed,
+)
 from anyclaude.fleet import share_breakers
 from anyclaude.ids import new_id
 from anyclaude.injecting import Injector
@@ -52,6 +61,7 @@ if TYPE_CHECKING:
     from anyclaude.gateway import Gateway
     from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
+    from anyclaude.mcp.client.hub import Hub
     from anyclaude.metrics.meter import Meter
     from anyclaude.server.listen import Listener
     from anyclaude.steering import Steering
@@ -161,6 +171,7 @@ class Runtime:
         )
         decisions = open_decisions(settings, self._parts, report=self.bus.publish, wall=self._wall)
         prompter = Prompter(ledger, prompt_options(settings), decisions, open_summariser(settings))
+        hub = await self._start_mcp()
         pipeline = Pipeline(
             gateway,
             echo,
@@ -170,12 +181,13 @@ class Runtime:
             answers,
             WebSearch(search.service, injector),
             prompter,
+            hub,
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
         caches = Caches(engine, stores.answers, answers, search.service.cache)
         self._steering = self._start_meters(
-            engine, requests, pipeline, ledger.recent, meter, backends, caches, injector
+            engine, requests, pipeline, ledger.recent, meter, backends, caches, injector, hub
         )
         self._background(_discover(backends, settings.resilience.health_interval_s))
         self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
@@ -242,6 +254,21 @@ class Runtime:
         self._background(checker.run(gateway.elsewhere))
         return gateway
 
+    async def _start_mcp(self) -> Hub | None:
+        """The MCP servers whose tools run here; without any, nothing of it is imported."""
+        settings = self.settings
+        if not (settings.mcp or settings.tools.mcp_file):
+            return None
+        from anyclaude.mcp.client.file import servers_of
+        from anyclaude.mcp.client.hub import Hub, check_installed
+
+        check_installed()
+        file = Path(settings.tools.mcp_file) if settings.tools.mcp_file else None
+        hub = Hub(servers_of(dict(settings.mcp), file, os.environ), self.bus.publish)
+        self._parts.push_async_callback(hub.close)
+        await hub.start()
+        return hub
+
     def _from_threads(self) -> Callable[[SystemEvent], None]:
         """What other threads report to; at the very end nobody listens any more."""
         loop = asyncio.get_running_loop()
@@ -262,6 +289,7 @@ class Runtime:
         backends: Backends,
         caches: Caches,
         injector: Injector,
+        hub: Hub | None,
     ) -> Steering:
         from anyclaude.engine.catalog import Catalog
         from anyclaude.metrics.lag import LoopLag
@@ -287,6 +315,7 @@ class Runtime:
                 backends,
                 caches,
                 injector,
+                hub,
             ),
             self._wall,
         )
@@ -380,7 +409,7 @@ class Runtime:
 
     async def _log_events(self, requests: RequestLog) -> None:
         async for event in self.bus.subscribe():
-            if isinstance(event, SystemEvent | ToolFailed | SearchMade | PromptShaped):
+            if isinstance(event, SystemEvent | ToolFailed | SearchMade | PromptShaped | McpCall):
                 requests.post(event)
 
     async def _name_model(self, write: Callable[[str], None]) -> None:

@@ -15,6 +15,7 @@ from anyclaude.exchange import CLIENT_CLOSED_REQUEST, ExchangeOptions, StreamNot
 from anyclaude.injecting import Injector
 from anyclaude.ledger import Ledger
 from anyclaude.record import Recorder
+from anyclaude.records import RequestRecord
 from anyclaude.search import blocks
 from anyclaude.search.asked import SearchWanted
 from anyclaude.search.blocks import row_of
@@ -83,6 +84,11 @@ class Searched:
         self._built = MessageBuilder()
         self._interrupted: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
         self._done = False
+
+    @property
+    def so_far(self) -> RequestRecord:
+        """The row as it stands now."""
+        return self._recorder.so_far
 
     async def interrupt(self, error: ApiError) -> None:
         """Ends the search, and the answer with ``error``."""

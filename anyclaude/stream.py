@@ -197,6 +197,11 @@ class Emitter:
             raise GrammarError("tool arguments outside a tool_use block")
         return [BlockDelta(self._index, {"type": "input_json_delta", "partial_json": partial})]
 
+    def whole(self, block: Mapping[str, JsonValue]) -> list[StreamEvent]:
+        """A block that is complete as it starts."""
+        opened = [*self.close_block(), self._open(None, block)]
+        return [*opened, BlockStop(self._index)]
+
     def close_block(self) -> list[StreamEvent]:
         """Ends the open block, if there is one."""
         self._require("open")
@@ -231,7 +236,7 @@ class Emitter:
         return [*self.close_block(), self._open(kind, block)]
 
     def _open(
-        self, kind: BlockKind | ServerBlockKind, block: Mapping[str, JsonValue]
+        self, kind: BlockKind | ServerBlockKind | None, block: Mapping[str, JsonValue]
     ) -> StreamEvent:
         self._index += 1
         self._kind = kind
@@ -298,12 +303,12 @@ class MessageBuilder:
         match block["type"]:
             case "tool_use" | "server_tool_use":
                 return _call_block(block, text)
-            case "web_search_tool_result":
-                return block
             case "text" if index in self._cited:
                 return {**block, "text": text, "citations": self._cited[index]}
-            case kind:
+            case "text" | "thinking" as kind:
                 return {**block, str(kind): text}
+            case _:
+                return block
 
 
 def _call_block(block: dict[str, JsonValue], text: str) -> dict[str, JsonValue]:

@@ -10,6 +10,7 @@ from anyclaude.events import (
     EngineState,
     Event,
     FirstToken,
+    McpCall,
     PrefillProgress,
     PullState,
     RequestAdmitted,
@@ -22,7 +23,14 @@ from anyclaude.events import (
     from_json,
     to_json,
 )
-from anyclaude.records import Repair, RequestRecord, SearchRecord, ToolCallRecord, ToolIssue
+from anyclaude.records import (
+    McpCallRecord,
+    Repair,
+    RequestRecord,
+    SearchRecord,
+    ToolCallRecord,
+    ToolIssue,
+)
 from anyclaude.types import PrefixBreak, PrefixMiss
 
 
@@ -75,6 +83,7 @@ def test_events_survive_json() -> None:
         ),
         ToolCallSeen(1.0, call),
         SearchMade(1.0, SearchRecord("r", "brave", "q", 3, 90, 1.5, True, None), True),
+        McpCall(1.0, McpCallRecord("r", "t", "files", "read", 1, "{}", "ok", "text", 4, True)),
         RequestFinished(RequestRecord("r", 1.0)),
         SystemEvent(1.0, "info", "flush", "kv"),
         Vitals(1.0, 0, 0, 0.0, 0.0, None, None, 1, 2, 3, 0.5, 0.1, (TierStats("kv", True),), True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from anyclaude.records import UNCHECKED, ToolCallRecord, ToolFailure
+from anyclaude.records import UNCHECKED, McpCallRecord, ToolCallRecord, ToolFailure
 from tui import format as f
 from tui.beside import ROWS, Column, beside
 from tui.lines import Line, Span, Tone, line, paragraphs
@@ -54,6 +54,28 @@ def what_happened(call: ToolCallRecord, refusal: ToolFailure | None = None) -> l
     if refusal is not None:
         said: Span = (f"client: {f.one_line(refusal.message)[:500]}", "error")
         lines.append(line((" x ", "error"), said, hang=5))
+    return lines
+
+
+def served_lines(call: McpCallRecord) -> list[Line]:
+    """How a call fared that ran here, and the beginning of its result."""
+    label: Span = ("   here   ", "muted")
+    if not call.status:
+        return [line(label, (f"runs at {f.one_line(call.server)} …", "run"), hang=10)]
+    tone: Tone = "ok" if call.status == "ok" else "warn" if call.status == "refused" else "error"
+    how = "an earlier result" if call.cached else f.seconds(call.ms)
+    lines = [
+        line(
+            label,
+            (f"{call.status} ", tone),
+            (f"{f.one_line(call.server)}, {how}, {f.count(call.chars)} chars  ", "muted"),
+            f.one_line(call.result)[:2_000],
+            hang=10,
+        )
+    ]
+    if call.suspicious:
+        told = f"reads like instructions, passed on as data: {f.one_line(call.suspicious)}"
+        lines.append(line((" - ", "warn"), (told, "warn"), hang=5))
     return lines
 
 

@@ -17,6 +17,7 @@ from anyclaude.events import (
     EngineState,
     Event,
     FirstToken,
+    McpCall,
     OutputDelta,
     PrefillProgress,
     PullState,
@@ -29,7 +30,7 @@ from anyclaude.events import (
     ToolFailed,
     Vitals,
 )
-from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure
+from anyclaude.records import McpCallRecord, RequestRecord, ToolCallRecord, ToolFailure
 from tui.misses import Miss, SystemPrompt, miss_of_admission, miss_of_record
 from tui.series import History
 from tui.troubles import Watch
@@ -67,7 +68,10 @@ class Piece:
 
 @dataclass(slots=True, eq=False)
 class RequestRow:
-    """One request as the console shows it; ``seq`` orders rows and never changes."""
+    """One request as the console shows it; ``seq`` orders rows and never changes.
+
+    ``served`` are its calls that ran here, by the call's id; those that run now have no status.
+    """
 
     id: str
     seq: int
@@ -92,6 +96,7 @@ class RequestRow:
     output_tokens: int = 0
     pieces: list[Piece] = field(default_factory=list)
     calls: list[ToolCallRecord] = field(default_factory=list)
+    served: dict[str, McpCallRecord] = field(default_factory=dict)
     notes: list[SystemEvent] = field(default_factory=list)
     searches: list[SearchMade] = field(default_factory=list)
     record: RequestRecord | None = None
@@ -130,6 +135,7 @@ class RequestRow:
         if row.active:
             row.pieces = [copy.copy(piece) for piece in self.pieces]
             row.calls = list(self.calls)
+            row.served = dict(self.served)
             row.notes = list(self.notes)
             row.searches = list(self.searches)
         return row
@@ -253,6 +259,8 @@ class Store:
                 self._tool_call(event)
             case ToolFailed():
                 self._tool_failed(event)
+            case McpCall():
+                self._served(event.call)
             case RequestAdmitted() | PrefillProgress() | FirstToken() | OutputDelta():
                 row = self.rows.get(event.id)
                 # A late tick of a request that has ended says nothing new.
@@ -365,6 +373,12 @@ class Store:
                 self.tool_errors[index] = refused
                 return
         self.tool_errors.append(refused)
+
+    def _served(self, call: McpCallRecord) -> None:
+        row = self.rows.get(call.request_id)
+        if row is not None:
+            row.served[call.tool_use_id] = call
+            self._touch(row)
 
     def _system(self, event: SystemEvent) -> None:
         self.events.append(event)

@@ -21,6 +21,8 @@ DELTAS: Mapping[str, frozenset[str]] = {
     "tool_use": frozenset({"input_json_delta"}),
     "server_tool_use": frozenset({"input_json_delta"}),
     "web_search_tool_result": frozenset(),
+    "mcp_tool_use": frozenset(),
+    "mcp_tool_result": frozenset(),
 }
 STOP_REASONS = frozenset({"end_turn", "tool_use", "max_tokens", "stop_sequence"})
 COUNTS = (

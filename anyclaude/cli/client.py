@@ -26,6 +26,7 @@ from anyclaude.control import (
     ROWS_HEADER,
     BackendInfo,
     Flushed,
+    McpServerInfo,
     ModelInfo,
     PrefixTreePicture,
     SlotTarget,
@@ -143,6 +144,9 @@ class AdminClient:
     async def reset_backend(self, name: str) -> None:
         await self._ask("POST", f"/anyclaude/backends/{quote(name, safe='')}/reset")
 
+    async def mcp(self) -> tuple[McpServerInfo, ...]:
+        return _list(McpServerInfo, await self._ask("GET", "/anyclaude/mcp"))
+
     async def slots(self) -> tuple[SlotTarget, ...]:
         return _list(SlotTarget, await self._ask("GET", "/anyclaude/slots"))
 
@@ -156,6 +160,9 @@ class AdminClient:
         if before is not None:
             query["before"] = repr(before)
         return _list(RequestRecord, await self._ask("GET", "/anyclaude/requests", query=query))
+
+    async def running(self) -> tuple[RequestRecord, ...]:
+        return _list(RequestRecord, await self._ask("GET", "/anyclaude/running"))
 
     async def detail(self, request_id: str) -> RequestDetail:
         return decode(RequestDetail, await self._ask("GET", _of_request(request_id)))
@@ -224,6 +231,11 @@ class AdminClient:
     async def pull_model(self, name: str) -> None:
         await self._ask("POST", "/anyclaude/models", body={"name": name})
 
+    async def message(self, body: Mapping[str, object], *, session: str) -> object:
+        """The answer to a ``POST /v1/messages`` of a side session, however long it takes."""
+        headers = {"x-claude-code-session-id": session, "x-claude-code-agent-id": session}
+        return await self._ask("POST", "/v1/messages", body=body, patient=True, headers=headers)
+
     async def events(self) -> AsyncGenerator[Event, None]:
         """What happens from now on, until the server stops or the iterator is closed."""
         try:
@@ -256,11 +268,12 @@ class AdminClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         patient: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> object:
         timeout = httpx.Timeout(None, connect=5.0) if patient else self._http.timeout
         try:
             response = await self._http.request(
-                method, path, params=query, json=body, timeout=timeout
+                method, path, params=query, json=body, timeout=timeout, headers=headers
             )
         except httpx.HTTPError as error:
             raise self._lost(error) from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shutil
 import socket
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -62,6 +64,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         ("data", _data),
         ("client", _client),
         ("log", _log),
+        ("mcp", _mcp),
     )
     for name, look in looks:
         try:
@@ -206,3 +209,27 @@ def _log(settings: Settings) -> Check:
 
     found = query_file(settings.db, "SELECT count(*) FROM requests", 1)
     return Check("log", "ok", f"{settings.db}, {found.rows[0][0]} requests")
+
+
+def _mcp(settings: Settings) -> Check:
+    """How the MCP servers of the running server are, or whether they could be started."""
+    if not (settings.mcp or settings.tools.mcp_file):
+        return Check("mcp", "ok", "no servers are configured")
+    infos = ask(settings, lambda client: client.mcp())
+    if infos is not None:
+        lost = [f"{info.name} ({info.detail})" for info in infos if info.state != "ready"]
+        if lost:
+            fix = "'anyclaude mcp servers' shows all"
+            return Check("mcp", "warn", f"not ready: {', '.join(lost)}", fix)
+        return Check("mcp", "ok", f"{len(infos)} ready")
+    from anyclaude.mcp.client.file import servers_of
+    from anyclaude.mcp.client.hub import check_installed
+
+    check_installed()
+    file = Path(settings.tools.mcp_file) if settings.tools.mcp_file else None
+    servers = servers_of(dict(settings.mcp), file, os.environ)
+    absent = [n for n, s in servers.items() if s.command and shutil.which(s.command) is None]
+    if absent:
+        found = f"no such program: {', '.join(servers[name].command for name in absent)}"
+        return Check("mcp", "fail", found, f"set mcp.{absent[0]}.command")
+    return Check("mcp", "ok", f"{len(servers)} configured")

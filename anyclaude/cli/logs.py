@@ -23,6 +23,7 @@ TABLES = (
     "requests",
     "tool_calls",
     "tool_failures",
+    "mcp_calls",
     "searches",
     "events",
     "messages",

@@ -12,6 +12,7 @@ from anyclaude.cli.env import env
 from anyclaude.cli.errors import Program
 from anyclaude.cli.keys import keys
 from anyclaude.cli.logs import logs
+from anyclaude.cli.mcp import mcp
 from anyclaude.cli.models import models
 from anyclaude.cli.prompt import prompt
 from anyclaude.cli.replay import replay
@@ -41,6 +42,7 @@ COMMANDS = (
     cache,
     prompt,
     keys,
+    mcp,
     config,
     replay,
     bench,

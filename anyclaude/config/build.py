@@ -15,6 +15,7 @@ from anyclaude.config.settings import (
     CacheSettings,
     KeySettings,
     LogSettings,
+    McpSettings,
     MemorySettings,
     ModelSettings,
     PerformanceSettings,
@@ -34,10 +35,12 @@ Values = Mapping[str, object]
 _Section = TypeVar("_Section")
 
 
-def build(values: Values, backends: Iterable[str], keys: Iterable[str]) -> Settings:
+def build(
+    values: Values, backends: Iterable[str], keys: Iterable[str], mcp: Iterable[str]
+) -> Settings:
     """The whole tree; a key without a value has its default.
 
-    ``backends`` and ``keys`` are what the user called the tables of these.
+    ``backends``, ``keys`` and ``mcp`` are what the user called the tables of these.
     """
     data_dir = Path(str(values.get("data_dir", ""))) if "data_dir" in values else default_data_dir()
     return Settings(
@@ -54,6 +57,7 @@ def build(values: Values, backends: Iterable[str], keys: Iterable[str]) -> Setti
         keys=tuple((name, section(KeySettings, f"keys.{name}", values)) for name in keys),
         search=section(SearchSettings, "search", values),
         prompt=section(PromptSettings, "prompt", values),
+        mcp=tuple((name, section(McpSettings, f"mcp.{name}", values)) for name in mcp),
         tools=section(ToolSettings, "tools", values),
         log=section(LogSettings, "log", values),
         ui=section(UiSettings, "ui", values),

@@ -14,7 +14,7 @@ from anyclaude.config.masking import hidden
 from anyclaude.config.settings import Settings
 
 DEFAULT = "default"
-_NAMED = ("backends", "keys")
+_NAMED = ("backends", "keys", "mcp")
 
 
 def values_of(settings: Settings) -> Iterator[tuple[str, object]]:

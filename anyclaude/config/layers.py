@@ -26,7 +26,8 @@ FLAGS: Mapping[str, str] = {
 CONFIG_VARIABLE = "ANYCLAUDE_CONFIG"
 CLAUDE_VARIABLE = "ANYCLAUDE_CLAUDE"
 PATHS = ("data_dir", "db")
-"""Keys at the top that are paths; the only other one is a backend's ``script``."""
+"""Keys at the top that are paths."""
+MCP_FILE = "tools.mcp_file"
 
 Scalar: TypeAlias = str | int | float | bool
 _WORDS: Mapping[str, bool] = {
@@ -121,7 +122,7 @@ def variable_of(key: str) -> str:
 def absolute(layer: Layer, name: str, value: object) -> object:
     """A value as it counts everywhere: paths no longer from where they were written."""
     is_script = name.startswith("backends.") and name.endswith(".script")
-    if value and (name in PATHS or is_script):
+    if value and (name in PATHS or name == MCP_FILE or is_script):
         return str(layer.base / Path(str(value)).expanduser())
     return value
 

@@ -28,7 +28,7 @@ from anyclaude.config.layers import (
 from anyclaude.config.settings import Settings
 from anyclaude.errors import ConfigError
 
-_OWN = ("backends", "keys")
+_OWN = ("backends", "keys", "mcp")
 """Sections whose tables have names of the user's own."""
 
 

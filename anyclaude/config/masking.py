@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 MASK = "********"
 SECRETS = frozenset({"admin_key", "api_key", "brave_key", "serpapi_key", "sha256", "tavily_key"})
@@ -22,8 +22,10 @@ def hidden(name: str, value: object) -> object:
     leaf = name.rpartition(".")[2]
     if leaf in SECRETS or (leaf.endswith("_key_env") and not _names_variable(value)):
         return MASK if value else value
-    if leaf == "headers":
+    if leaf in ("headers", "env"):
         return _headers(name, value)
+    if leaf == "args" and isinstance(value, list | tuple):
+        return _arguments(value)
     if isinstance(value, Mapping):
         return {key: hidden(f"{name}.{key}", inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -45,6 +47,24 @@ def show(name: str, value: object) -> str:
 def _names_variable(value: object) -> bool:
     """Whether it can be a variable's name; what can't be may be the key itself."""
     return isinstance(value, str) and ENV_NAME.fullmatch(value) is not None
+
+
+def _arguments(words: Sequence[object]) -> list[object]:
+    """A command's arguments without the values of options that sound like secrets."""
+    shown: list[object] = []
+    secret = False
+    for word in words:
+        text = str(word)
+        option, given, _ = text.partition("=")
+        sounds = text.startswith("-") and SECRET_HEADER.search(option) is not None
+        if secret and not text.startswith("-"):
+            shown.append(MASK)
+        elif sounds and given:
+            shown.append(f"{option}={MASK}")
+        else:
+            shown.append(hidden("", word))
+        secret = sounds and not given
+    return shown
 
 
 def _headers(name: str, value: object) -> object:

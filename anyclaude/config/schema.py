@@ -295,6 +295,8 @@ def _list(rule: Document) -> str:
     if "enum" in items:
         words = ", ".join(json.dumps(v) for v in cast(Iterable[object], items["enum"]))
         return f"a list of different words out of {words}"
+    if not rule.get("uniqueItems"):
+        return "a list of strings"
     count = "one or more" if rule.get("minItems") else "different"
     return f"a list of {count} strings, none of them empty"
 

@@ -271,17 +271,45 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class McpSettings:
+    """An MCP server: a ``command`` that is started, or a ``url``; with neither, the one of that
+    name in ``tools.mcp_file``.
+
+    ``offer`` and ``run`` are fnmatch patterns over the server's own names of its tools: what the
+    model may be told of, and what runs without asking anybody. Times are in seconds; a
+    ``cache_ttl_s`` of 0 keeps no result.
+    """
+
+    enabled: bool = True
+    command: str = ""
+    args: tuple[str, ...] = field(default=(), repr=False)
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    url: str = field(default="", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    offer: tuple[str, ...] = ("*",)
+    run: tuple[str, ...] = ()
+    start_timeout_s: float = 10.0
+    call_timeout_s: float = 60.0
+    max_result_chars: int = 40_000
+    cache_ttl_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class ToolSettings:
     """``constrain`` holds the model's calls to their schemas while it writes them, ``stream``
     sends arguments as they are written, ``regenerate`` has a call that can't be repaired written
     once more; what is wrong after all is delivered or shown as text (``on_invalid``). ``dialect``
-    names a family of models, empty: by the model's own template."""
+    names a family of models, empty: by the model's own template. ``mcp_file`` is a JSON file of
+    MCP servers in the client's own format, ``mcp_rounds`` how often in one answer calls may run
+    here."""
 
     dialect: str = ""
     constrain: bool = True
     stream: bool = True
     regenerate: bool = True
     on_invalid: Literal["deliver", "text"] = "deliver"
+    mcp_file: str = ""
+    mcp_rounds: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +346,7 @@ class Settings:
     keys: tuple[tuple[str, KeySettings], ...] = ()
     search: SearchSettings = SearchSettings()
     prompt: PromptSettings = PromptSettings()
+    mcp: tuple[tuple[str, McpSettings], ...] = ()
     tools: ToolSettings = ToolSettings()
     log: LogSettings = LogSettings()
     ui: UiSettings = UiSettings()

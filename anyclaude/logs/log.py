@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 import duckdb
 
 from anyclaude.errors import InvalidRequest, Unavailable
-from anyclaude.events import PromptShaped, SearchMade, SystemEvent, ToolFailed
+from anyclaude.events import McpCall, PromptShaped, SearchMade, SystemEvent, ToolFailed
 from anyclaude.logs.database import Database, one_line
 from anyclaude.logs.export import export_query, export_requests
 from anyclaude.logs.queries import Reader, run
@@ -30,6 +30,9 @@ from anyclaude.records import (
 )
 
 PATIENCE_S = 2.0
+
+Aside: TypeAlias = SystemEvent | ToolFailed | SearchMade | PromptShaped | McpCall
+"""What has rows of its own beside those of requests."""
 
 _USED = """
     SELECT key_name,
@@ -166,9 +169,9 @@ class RequestLog:
         for one in late:
             one.cancel()
 
-    def post(self, event: SystemEvent | ToolFailed | SearchMade | PromptShaped) -> None:
-        """Queues a row of ``events``, ``tool_failures`` or ``searches``, or those of
-        ``prompt_sections``."""
+    def post(self, event: Aside) -> None:
+        """Queues a row of ``events``, ``tool_failures`` or ``searches``, those of
+        ``prompt_sections``, or at a call's end one of ``mcp_calls``."""
         if self._closed:
             return
         if isinstance(event, ToolFailed):
@@ -177,6 +180,9 @@ class RequestLog:
             self._writer.submit(Entry(searched=event))
         elif isinstance(event, PromptShaped):
             self._writer.submit(Entry(shaped=event))
+        elif isinstance(event, McpCall):
+            if event.call.status:
+                self._writer.submit(Entry(served=event))
         else:
             self._writer.submit(Entry(event=event))
 

@@ -16,9 +16,10 @@ from typing import cast
 
 import duckdb
 
-from anyclaude.events import PromptShaped, SearchMade, SystemEvent, ToolFailed
+from anyclaude.events import McpCall, PromptShaped, SearchMade, SystemEvent, ToolFailed
 from anyclaude.logs.schema import (
     EVENTS,
+    MCP_CALLS,
     PROMPT_SECTIONS,
     REQUEST_MESSAGES,
     REQUESTS,
@@ -44,7 +45,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 class Entry:
     """What is written together: a request with all that belongs to it, or one event.
 
-    ``failed``, ``searched`` and ``shaped`` are such events with tables of their own.
+    ``failed``, ``searched``, ``shaped`` and ``served`` are such events with tables of their own.
     """
 
     record: RequestRecord | None = None
@@ -54,6 +55,7 @@ class Entry:
     failed: ToolFailed | None = None
     searched: SearchMade | None = None
     shaped: PromptShaped | None = None
+    served: McpCall | None = None
 
     @property
     def size(self) -> int:
@@ -206,6 +208,8 @@ def store(
     _add_failures(con, failed, bodies=bodies)
     shaped = [entry.shaped for entry in entries if entry.shaped is not None]
     _add_sections(con, shaped, bodies=bodies)
+    served = [entry.served for entry in entries if entry.served is not None]
+    _append(con, MCP_CALLS, [_served_row(event, bodies=bodies) for event in served])
     return set(messages)
 
 
@@ -237,6 +241,19 @@ def _call_row(call: ToolCallRecord) -> Row:
     return [
         _listed(getattr(call, name)) if name in _LISTS else getattr(call, name)
         for name in TOOL_CALLS.column_names
+    ]
+
+
+def _served_row(event: McpCall, *, bodies: bool) -> Row:
+    call = event.call if bodies else replace(event.call, suspicious="")
+    hidden = () if bodies else ("arguments", "result")
+    return [
+        instant(event.at)
+        if name == "happened_at"
+        else None
+        if name in hidden
+        else getattr(call, name)
+        for name in MCP_CALLS.column_names
     ]
 
 

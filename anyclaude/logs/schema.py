@@ -5,11 +5,11 @@ never run again, so a released migration is never edited: a change is a new one.
 view and column carries its description as a ``COMMENT``, which is where ``docs/log-schema.md``
 comes from (:func:`anyclaude.logs.docs.schema_markdown`).
 
-Tables: ``requests``, ``tool_calls``, ``tool_failures``, ``searches``, ``events``, ``messages``,
-the link ``request_messages`` and ``prompt_sections``. Views: ``latency`` (percentiles),
-``hit_rate`` (by hour), ``tool_success``, ``tools_used``, ``tool_quality``, ``tool_issues``,
-``tool_refusals``, ``tokens_saved`` (by day and tier), ``sessions``, ``system_prompts``,
-``misses``, ``keys`` and ``prompts``.
+Tables: ``requests``, ``tool_calls``, ``tool_failures``, ``mcp_calls``, ``searches``, ``events``,
+``messages``, the link ``request_messages`` and ``prompt_sections``. Views: ``latency``
+(percentiles), ``hit_rate`` (by hour), ``tool_success``, ``tools_used``, ``tool_quality``,
+``tool_issues``, ``tool_refusals``, ``tokens_saved`` (by day and tier), ``sessions``,
+``system_prompts``, ``misses``, ``keys``, ``prompts`` and ``mcp_tools``.
 
 Instants are ``TIMESTAMP`` in UTC: DuckDB's Python client can't read ``TIMESTAMPTZ`` without a
 package we don't ship. Our connections set the session's time zone to UTC, so that comparing
@@ -246,6 +246,32 @@ TOOL_FAILURES = Table(
     since=4,
 )
 
+MCP_CALLS = Table(
+    "mcp_calls",
+    "One row per call of an MCP server's tool that ran here, or was refused.",
+    (
+        Column("request_id", "VARCHAR NOT NULL", "requests.id."),
+        Column("tool_use_id", "VARCHAR", "tool_calls.tool_use_id."),
+        Column("happened_at", "TIMESTAMP NOT NULL", "When it ended, UTC."),
+        Column("server", "VARCHAR", "The server's name in the configuration."),
+        Column("tool", "VARCHAR", "The tool's name as its server has it."),
+        Column("round", "INTEGER", "The answer's round in which it was called, from 1."),
+        Column("arguments", "VARCHAR", "As JSON, the first characters; NULL without bodies."),
+        Column(
+            "status",
+            "VARCHAR",
+            "ok, error (the tool's own), refused (not allowed to run), timeout, lost (the server "
+            "went away), cancelled or limit.",
+        ),
+        Column("result", "VARCHAR", "Its first characters; NULL without bodies."),
+        Column("chars", "BIGINT", "Characters of the whole result."),
+        Column("cached", "BOOLEAN", "Whether an earlier result answered it."),
+        Column("suspicious", "VARCHAR", "What in the result reads like instructions, or empty."),
+        Column("ms", "DOUBLE", "Time it took."),
+    ),
+    since=7,
+)
+
 SEARCHES = Table(
     "searches",
     "One row per web search made for a request.",
@@ -271,7 +297,7 @@ EVENTS = Table(
             "kind",
             "VARCHAR",
             "error, flush, reset, model, memory, cache, canonical, echo, input, log, server, "
-            "tools, breaker, route or prompt.",
+            "tools, breaker, route, search, prompt or mcp.",
         ),
         Column("message", "VARCHAR", "One line for a person."),
         Column("request_id", "VARCHAR", "requests.id; NULL when no request was concerned."),
@@ -326,6 +352,7 @@ TABLES = (
     REQUESTS,
     TOOL_CALLS,
     TOOL_FAILURES,
+    MCP_CALLS,
     SEARCHES,
     EVENTS,
     MESSAGES,
@@ -422,6 +449,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             _comment(EVENTS, EVENTS["kind"]),
             *_create_views(6),
         ),
+    ),
+    Migration(
+        7,
+        "mcp",
+        (*_create_tables(7), _comment(EVENTS, EVENTS["kind"]), *_create_views(7)),
     ),
 )
 

@@ -311,6 +311,26 @@ PROMPTS = View(
     since=6,
 )
 
+MCP_TOOLS = View(
+    "mcp_tools",
+    "Per tool of an MCP server: calls, those that came to a result, those that an earlier result "
+    "answered, those refused, and the median and the longest time of the others in milliseconds.",
+    """
+    SELECT server, tool, count(*) AS calls,
+           count(*) FILTER (WHERE status = 'ok') AS ok,
+           count(*) FILTER (WHERE cached) AS cached,
+           count(*) FILTER (WHERE status = 'refused') AS refused,
+           count(*) FILTER (WHERE suspicious <> '') AS suspicious,
+           quantile_cont(ms, 0.5) FILTER (WHERE NOT cached AND status <> 'refused') AS median_ms,
+           max(ms) FILTER (WHERE NOT cached AND status <> 'refused') AS longest_ms,
+           max(happened_at) AS last_at
+    FROM mcp_calls
+    GROUP BY server, tool
+    ORDER BY calls DESC, server, tool
+    """,
+    since=7,
+)
+
 VIEWS = (
     LATENCY,
     HIT_RATE,
@@ -325,4 +345,5 @@ VIEWS = (
     MISSES,
     KEYS,
     PROMPTS,
+    MCP_TOOLS,
 )

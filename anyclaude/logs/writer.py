@@ -299,7 +299,7 @@ def expire(con: duckdb.DuckDBPyConnection, before: object) -> None:
         con.execute("DELETE FROM events WHERE happened_at < ?", [before])
         con.execute("DELETE FROM tool_failures WHERE happened_at < ?", [before])
         con.execute("DELETE FROM requests WHERE started_at < ?", [before])
-        for table in ("tool_calls", "searches", "request_messages"):
+        for table in ("tool_calls", "mcp_calls", "searches", "request_messages"):
             con.execute(f"DELETE FROM {table} WHERE request_id NOT IN (SELECT id FROM requests)")
         con.execute(
             "DELETE FROM prompt_sections WHERE prompt_id NOT IN (SELECT prompt_id FROM requests)"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from anyclaude.events import (
     Event,
     FirstToken,
+    McpCall,
     OutputDelta,
     PrefillProgress,
     RequestAdmitted,
@@ -26,7 +27,7 @@ from anyclaude.events import (
 )
 from anyclaude.metrics.histogram import Histogram, Recent
 from anyclaude.metrics.throughput import Throughput
-from anyclaude.metrics.tool_counts import ToolCounts
+from anyclaude.metrics.tool_counts import ServedCounts, ToolCounts
 from anyclaude.records import RequestRecord
 
 WINDOW_S = 5.0
@@ -68,6 +69,8 @@ class Meter:
         self.tool_calls: Counter[str] = Counter()
         #: The same by model and tool, and all that is known of them.
         self.tools = ToolCounts()
+        #: Calls of MCP servers' tools that ran here.
+        self.served = ServedCounts()
         #: Places changed by each canonical-form rule.
         self.canonical: Counter[str] = Counter()
         #: What became of the newest assistant message of each request.
@@ -146,6 +149,8 @@ class Meter:
                 self.tools.failure(event.failure)
             case SearchMade():
                 self._searched(event)
+            case McpCall() if event.call.status:
+                self.served.ended(event.call)
             case RequestFinished():
                 self._finished(event.record)
             case _:

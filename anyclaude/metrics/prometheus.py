@@ -12,7 +12,7 @@ from anyclaude.control import Stats
 from anyclaude.events import TierStats
 from anyclaude.metrics.histogram import Histogram
 from anyclaude.metrics.meter import Meter
-from anyclaude.metrics.tool_counts import ToolCounts
+from anyclaude.metrics.tool_counts import ServedCounts, ToolCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -42,6 +42,7 @@ def prometheus(stats: Stats, meter: Meter, tiers: Sequence[TierStats]) -> str:
     )  # fmt: skip
     page.counter("tokens_total", "Tokens of finished requests.", _labelled("kind", meter.tokens))
     _tools(page, meter.tools)
+    _served(page, meter.served)
     page.counter(
         "canonical_total", "Places that a canonical-form rule changed.",
         _labelled("rule", meter.canonical),
@@ -109,6 +110,19 @@ def _tools(page: _Page, tools: ToolCounts) -> None:
         "tool_failures_total", "Tool calls that the client answered with an error, by kind.",
         _many(("tool", "kind"), tools.failures),
     )  # fmt: skip
+
+
+def _served(page: _Page, served: ServedCounts) -> None:
+    tool = ("server", "tool")
+    page.counter(
+        "mcp_calls_total", "Calls of MCP servers' tools that ran here, by how they ended.",
+        _many((*tool, "status"), served.calls),
+    )  # fmt: skip
+    page.counter(
+        "mcp_calls_cached_total", "Those that an earlier result answered.",
+        _many(tool, served.cached),
+    )  # fmt: skip
+    page.counter("mcp_call_seconds_total", "Time that they took.", _many(tool, served.seconds))
 
 
 def _tiers(page: _Page, tiers: Sequence[TierStats]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from anyclaude.records import UNCHECKED, ToolCallRecord, ToolFailure
+from anyclaude.records import UNCHECKED, McpCallRecord, ToolCallRecord, ToolFailure
 
 MAX_NAMES = 200
 UNKNOWN = "(unknown)"
@@ -59,3 +59,21 @@ class ToolCounts:
             self._names.add(name)
             return name
         return OTHER
+
+
+class ServedCounts:
+    """Running totals of calls that ran here since the start."""
+
+    def __init__(self) -> None:
+        #: Calls by server, tool and how they ended.
+        self.calls: Counter[tuple[str, str, str]] = Counter()
+        #: Those that an earlier result answered, by server and tool.
+        self.cached: Counter[tuple[str, str]] = Counter()
+        #: Seconds that they took, by server and tool.
+        self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+
+    def ended(self, call: McpCallRecord) -> None:
+        place = call.server, call.tool
+        self.calls[(*place, call.status)] += 1
+        self.cached[place] += call.cached
+        self.seconds[place] += call.ms / 1000

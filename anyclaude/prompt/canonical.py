@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from anyclaude.prompt.server_calls import unrolled
 from anyclaude.types import (
     Block,
     JsonObject,
@@ -198,6 +199,7 @@ def _deferred_tools(request: MessagesRequest) -> Edited:
 
 RULES: tuple[Rule, ...] = (
     Rule("cache_control", "drop cache marks, which move every turn", _cache_control),
+    Rule("server_calls", "make turns of the calls that ran here", unrolled),
     Rule("token_budget", "drop <total_tokens> counters that the client appends", _token_budget),
     Rule("billing_line", "drop the billing line at the head of a system text", _billing_line),
     Rule("empty_text", "drop text blocks that hold nothing", _empty_text),

@@ -49,9 +49,11 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/engine/restart", view_func=restart, methods=["POST"])
     app.add_url_rule(f"{prefix}/backends", view_func=backends, methods=["GET"])
     app.add_url_rule(f"{prefix}/backends/<name>/reset", view_func=reset_backend, methods=["POST"])
+    app.add_url_rule(f"{prefix}/mcp", view_func=mcp, methods=["GET"])
     app.add_url_rule(f"{prefix}/slots", view_func=slots, methods=["GET"])
     app.add_url_rule(f"{prefix}/slots", view_func=set_slot, methods=["PUT"])
     app.add_url_rule(f"{prefix}/requests", view_func=requests, methods=["GET"])
+    app.add_url_rule(f"{prefix}/running", view_func=running, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>", view_func=detail, methods=["GET"])
     app.add_url_rule(f"{prefix}/requests/<id>/cancel", view_func=cancel, methods=["POST"])
     app.add_url_rule(f"{prefix}/requests/<id>/replay", view_func=replay, methods=["POST"])
@@ -154,6 +156,10 @@ async def reset_backend(name: str) -> Response:
     return await _json({"backend": name, "breaker": "closed"})
 
 
+async def mcp() -> Response:
+    return await _json(await context().control.mcp())
+
+
 async def slots() -> Response:
     return await _json(await context().control.slots())
 
@@ -174,6 +180,10 @@ async def requests() -> Response:
     except ValueError:
         raise InvalidRequest("Input should be a Unix time", field="before") from None
     return await _json(await context().control.requests(limit, moment))
+
+
+async def running() -> Response:
+    return await _json(await context().control.running())
 
 
 async def detail(id: str) -> Response:

@@ -21,6 +21,7 @@ from anyclaude.control import (
     SHORTEN,
     BackendInfo,
     Flushed,
+    McpServerInfo,
     ModelInfo,
     PrefixTreePicture,
     SlotTarget,
@@ -33,6 +34,7 @@ from anyclaude.errors import InvalidRequest, NotFound
 from anyclaude.events import Bus, SystemEvent, SystemKind, TierStats, Vitals
 from anyclaude.injecting import Injector
 from anyclaude.logs.log import RequestLog
+from anyclaude.mcp.client.hub import Hub
 from anyclaude.metrics.lag import LoopLag
 from anyclaude.metrics.meter import Meter
 from anyclaude.metrics.prometheus import prometheus
@@ -79,6 +81,7 @@ class Parts:
     backends: Backends
     caches: Caches
     injector: Injector
+    hub: Hub | None = None
 
 
 class Steering:
@@ -154,6 +157,9 @@ class Steering:
         self._parts.backends.reset(name)
         self._event("breaker", f"the breaker of {name} was reset by hand")
 
+    async def mcp(self) -> tuple[McpServerInfo, ...]:
+        return self._parts.hub.infos() if self._parts.hub is not None else ()
+
     async def slots(self) -> tuple[SlotTarget, ...]:
         return self._parts.backends.slots()
 
@@ -167,6 +173,9 @@ class Steering:
         self, limit: int = 200, before: float | None = None
     ) -> tuple[RequestRecord, ...]:
         return await self._parts.log.requests(limit, before)
+
+    async def running(self) -> tuple[RequestRecord, ...]:
+        return self._parts.pipeline.running()
 
     async def detail(self, request_id: str) -> RequestDetail:
         detail = await self._kept.find(request_id)

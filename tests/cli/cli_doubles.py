@@ -23,6 +23,7 @@ from anyclaude.config.state import ServerState, remove_state, write_state
 from anyclaude.control import (
     BackendInfo,
     Flushed,
+    McpServerInfo,
     ModelInfo,
     PrefixNode,
     PrefixTreePicture,
@@ -55,6 +56,10 @@ CALL = ToolCallRecord("req_1", "toolu_1", "Bash", "valid", (LATE,), "{}", "{}")
 DETAIL = RequestDetail("req_1", headers=(("a", "b"),), canonical=(("billing", 1),),
                        tool_calls=(CALL,))  # fmt: skip
 SLOT = SlotTarget("haiku", "studio/gemma")
+MCP = (
+    McpServerInfo("files", "stdio", "ready", "fs 1", ("read", "write"), ("read",), ("x: no",)),
+    McpServerInfo("web", "http", "failed", "it went away"),
+)
 SWITCH = Switch("billing_line", True, "Drops a line.", "Prompt")
 TREE = PrefixTreePicture(
     "SmolLM2", (PrefixNode(0, None, 0, 9, 40, True, False, 0, ("s",), AT, "<|im_start|>"),), 2
@@ -196,6 +201,8 @@ class AdminServer:
                 return 200, [asdict(RECORD)]
             case "GET", "/anyclaude/requests/req_1":
                 return 200, asdict(DETAIL)
+            case "GET", "/anyclaude/mcp":
+                return 200, [asdict(info) for info in MCP]
             case "POST", "/anyclaude/requests/req_1/cancel":
                 return 200, {"cancelled": True}
             case "POST", "/anyclaude/sql":

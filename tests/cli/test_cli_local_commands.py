@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import tomllib
 from pathlib import Path
 
@@ -169,12 +170,38 @@ def test_doctor_on_a_fresh_machine(user: User, monkeypatch: pytest.MonkeyPatch) 
     found = doctor(user)
     assert set(found) == {
         "python", "machine", "memory", "blas", "model", "fit", "port", "data", "client", "log",
+        "mcp",
     }  # fmt: skip
+    assert found["mcp"] == ("ok", "no servers are configured")
     assert found["model"][0] == "ok"
     assert found["fit"] == ("ok", "not judged before the model was unpacked, at its first start")
     assert found["client"][0] == "warn" and "npm install" in found["client"][1]
     assert found["data"][1].endswith("is made at the first start")
     assert not user.data.exists()
+
+
+def test_doctor_looks_for_the_programs_of_mcp_servers(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYCLAUDE_SERVER_PORT", "0")
+    monkeypatch.setenv("ANYCLAUDE_MCP_FILES_COMMAND", "no-such-program")
+    assert doctor(user, 1)["mcp"] == (
+        "fail",
+        "no such program: no-such-program; set mcp.files.command",
+    )
+    monkeypatch.setenv("ANYCLAUDE_MCP_FILES_COMMAND", sys.executable)
+    assert doctor(user)["mcp"] == ("ok", "1 configured")
+
+
+def test_doctor_and_mcp_servers_ask_the_running_server(
+    user: User, server: AdminServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYCLAUDE_MCP_FILES_COMMAND", sys.executable)
+    verdict, text = doctor(user)["mcp"]
+    assert (verdict, text.partition(";")[0]) == ("warn", "not ready: web (it went away)")
+    lines = user("mcp", "servers").stdout.splitlines()
+    assert lines[2].split() == ["files", "stdio", "ready", "2", "read", "fs", "1;", "x:", "no"]
+    assert "none" in lines[3]
 
 
 def test_doctor_with_our_server(user: User, server: AdminServer) -> None:

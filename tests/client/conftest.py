@@ -22,6 +22,7 @@ import pytest
 from anyclaude.config.client_env import child_env, client_env
 from anyclaude.config.settings import (
     CacheSettings,
+    McpSettings,
     MemorySettings,
     PerformanceSettings,
     SearchSettings,
@@ -76,6 +77,15 @@ class Reply:
 
 
 @dataclass
+class Said:
+    """What a command of the client's printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
 class Stage:
     """A running server, a home and a project folder for the client, and the playbook."""
 
@@ -113,6 +123,20 @@ class Stage:
             process.returncode or 0, json.loads(text) if text.strip() else {}, err.decode()
         )
 
+    async def plain_run(self, *args: str, extra: Mapping[str, str] = {}) -> Said:
+        """A command of the client's that has no conversation."""
+        process = await asyncio.create_subprocess_exec(
+            self.claude,
+            *args,
+            cwd=self.project,
+            env={**self.env(), **extra},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        return Said(process.returncode or 0, out.decode(), err.decode())
+
     async def rows(self, sql: str) -> tuple[tuple[object, ...], ...]:
         return (await self.runtime.control.sql(sql)).rows
 
@@ -137,6 +161,7 @@ async def staged(
     memory: MemorySettings = MemorySettings(),  # noqa: B008 - a frozen value
     width: int = 1,
     search: SearchSettings = SearchSettings(providers=()),  # noqa: B008 - a frozen value
+    mcp: Mapping[str, McpSettings] = {},
 ) -> AsyncIterator[Stage]:
     """``constrain``: the grammar keeps the double, too, from writing what it shouldn't.
 
@@ -157,6 +182,7 @@ async def staged(
         tools=ToolSettings(constrain=constrain),
         memory=memory,
         search=search,
+        mcp=tuple(mcp.items()),
         cache=CacheSettings(l2=False),  # Repeated prompts are to reach the double.
     )
     runtime = Runtime(settings, loader=loader)

@@ -17,6 +17,7 @@ from anyclaude.config.settings import (
     BackendType,
     CacheMark,
     KeySettings,
+    McpSettings,
     Profile,
     RouteSettings,
     Settings,
@@ -30,8 +31,9 @@ FULL = replace(
     DEFAULTS,
     backends=tuple((type, BackendSettings(type=type)) for type in TYPES),
     keys=(("me", KeySettings()),),
+    mcp=(("me", McpSettings()),),
 )
-"""The defaults with a backend of each type and a virtual key."""
+"""The defaults with a backend of each type, a virtual key and an MCP server."""
 
 
 def stated() -> dict[str, object]:
@@ -39,7 +41,7 @@ def stated() -> dict[str, object]:
     values: dict[str, object] = {}
     for name, value in values_of(FULL):
         section, _, rest = name.partition(".")
-        own = section in ("backends", "keys")
+        own = section in ("backends", "keys", "mcp")
         values[f"{section}.*.{rest.partition('.')[2]}" if own else name] = value
     return values
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyclaude.errors import InvalidRequest, Unavailable
-from anyclaude.events import SearchMade, SystemEvent, ToolFailed
+from anyclaude.events import McpCall, SearchMade, SystemEvent, ToolFailed
 from anyclaude.logs import writer as writer_module
 from anyclaude.logs.database import connect
 from anyclaude.logs.log import RequestLog
 from anyclaude.logs.rows import Entry, request_of, store
 from anyclaude.logs.schema import REQUESTS, migrate
-from anyclaude.records import Repair, RequestRecord, SearchRecord, ToolFailure, ToolIssue
+from anyclaude.records import (
+    McpCallRecord,
+    Repair,
+    RequestRecord,
+    SearchRecord,
+    ToolFailure,
+    ToolIssue,
+)
 from tests.logs.clock import DAY, START, Clock, call, message, record
 from tests.logs.conftest import OpenLog
 
@@ -100,6 +107,25 @@ async def test_a_search_is_a_row_and_goes_with_its_request(open_log: OpenLog) ->
         await log.record(record(f"req_{bodies}"))
         found = await log.query(f"SELECT * FROM searches WHERE request_id = 'req_{bodies}'", 9)
         assert found.rows == ((f"req_{bodies}", "brave", query, 5, 640, 12.5, True, "e"),)
+
+
+async def test_a_call_that_ran_here_is_a_row_once_it_has_ended(open_log: OpenLog) -> None:
+    for bodies, arguments, result in ((True, "{}", "text"), (False, None, None)):
+        log = await open_log(bodies=bodies)
+        begun = McpCallRecord("req_1", f"toolu_{bodies}", "files", "read", 2, "{}")
+        ended = replace(
+            begun, status="ok", result="text", chars=4, cached=True, suspicious="obey", ms=5.0
+        )
+        log.post(McpCall(START, begun))
+        log.post(McpCall(START, ended))
+        await log.record(record(f"req_{bodies}"))
+        sql = "SELECT server, tool, round, arguments, status, result, chars, cached, suspicious, ms"
+        found = await log.query(f"{sql} FROM mcp_calls WHERE {_is(bodies)}", 9)
+        suspicious = "obey" if bodies else ""
+        row = ("files", "read", 2, arguments, "ok", result, 4, True, suspicious, 5.0)
+        assert found.rows == (row,)
+        (tool,) = (await log.query("SELECT calls, ok, cached FROM mcp_tools", 9)).rows
+        assert tool[0] == tool[1] == tool[2]
         await log.close()
 
 

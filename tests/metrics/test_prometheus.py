@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from anyclaude.control import Stats
 from anyclaude.events import (
     EngineState,
+    McpCall,
     RequestFinished,
     SearchMade,
     TierStats,
@@ -18,7 +19,13 @@ from anyclaude.events import (
 )
 from anyclaude.metrics.meter import Meter
 from anyclaude.metrics.prometheus import prometheus
-from anyclaude.records import RequestRecord, SearchRecord, ToolCallRecord, ToolFailure
+from anyclaude.records import (
+    McpCallRecord,
+    RequestRecord,
+    SearchRecord,
+    ToolCallRecord,
+    ToolFailure,
+)
 
 VITALS = Vitals(
     at=0.0, running=1, waiting=2, decode_tps=41.5, prefill_tps=1900.0, ttft_p50_ms=None,
@@ -84,6 +91,10 @@ def test_counts_are_the_meters() -> None:
     meter.observe(ToolCallSeen(0.0, ToolCallRecord("a", "t", "B", "unparsed", (), "", "")))
     failure = ToolFailure("t", "b", "Bash", "input", "no command")
     meter.observe(ToolFailed(0.0, failure))
+    ran = McpCallRecord("a", "t", "files", "read", 1, "{}")
+    meter.observe(McpCall(0.0, ran))
+    for cached, ms in ((False, 1_500.0), (True, 0.0)):
+        meter.observe(McpCall(0.0, replace(ran, status="ok", cached=cached, ms=ms)))
     tiers = (
         TierStats("kv", True, hits=2, misses=1, entries=3, bytes=4096, limit_bytes=8192),
         TierStats("semantic", False),
@@ -97,6 +108,10 @@ def test_counts_are_the_meters() -> None:
     assert samples[f'anyclaude_tool_calls_total{{{labels},verdict="unparsed"}}'] == 1
     assert samples[f"anyclaude_tool_call_seconds_total{{{labels}}}"] == 0
     assert samples['anyclaude_tool_failures_total{tool="Bash",kind="input"}'] == 1
+    tool = 'server="files",tool="read"'
+    assert samples[f'anyclaude_mcp_calls_total{{{tool},status="ok"}}'] == 2
+    assert samples[f"anyclaude_mcp_calls_cached_total{{{tool}}}"] == 1
+    assert samples[f"anyclaude_mcp_call_seconds_total{{{tool}}}"] == 1.5
     assert samples['anyclaude_ttft_seconds_bucket{le="0.05"}'] == 1
     assert samples['anyclaude_ttft_seconds_bucket{le="1"}'] == 2
     assert samples['anyclaude_ttft_seconds_bucket{le="300"}'] == 2

@@ -201,6 +201,7 @@ def test_tool_order_and_system_messages_stay_in_place() -> None:
 NOISY = request(
     user("", "x", ToolResultBlock("t", (ToolReferenceBlock("A"), TextBlock(TOTAL.format(1))))),
     user(OpaqueBlock("o", {"cache_control": None})),
+    Message("assistant", (OpaqueBlock("mcp_tool_result", {"tool_use_id": "none"}), TextBlock("a"))),
     system=(BILLING.format("123"), "s\n" + TOTAL.format(8)),
     tools=(tool("A", defer=True), tool("web_search", type="web_search_20250305")),
 )

@@ -14,6 +14,7 @@ from anyclaude.config.settings import ServerSettings, Settings
 from anyclaude.control import (
     BackendInfo,
     Flushed,
+    McpServerInfo,
     ModelInfo,
     PrefixNode,
     PrefixTreePicture,
@@ -52,6 +53,7 @@ TREE = PrefixTreePicture(
 )
 CALL = ToolCallRecord("req_1", "t", "Bash", "failed", (ToolIssue("", "parse", "x"),), "{", "")
 SLOT = SlotTarget("haiku", "mlx")
+MCP = McpServerInfo("files", "stdio", "ready", "fs 1", ("read",), (), ("x: no",))
 SWITCH = Switch("billing_line", True, "Drops a line.", "Prompt")
 
 Step = StreamEvent | Callable[[], Awaitable[None]]
@@ -212,6 +214,9 @@ class FakeControl:
             raise NotFound(f"there is no backend {name!r}")
         self.done.append(("reset", name))
 
+    async def mcp(self) -> tuple[McpServerInfo, ...]:
+        return (MCP,)
+
     async def slots(self) -> tuple[SlotTarget, ...]:
         return (SLOT,)
 
@@ -228,6 +233,9 @@ class FakeControl:
     ) -> tuple[RequestRecord, ...]:
         self.done.append(("requests", limit, before))
         return (RequestRecord("req_1", 1.5, status=200),)
+
+    async def running(self) -> tuple[RequestRecord, ...]:
+        return (RequestRecord("req_2", 2.5, duration_ms=40.0),)
 
     async def detail(self, request_id: str) -> RequestDetail:
         if request_id != "req_1":

@@ -24,7 +24,7 @@ from anyclaude.events import (
 )
 from anyclaude.records import RequestRecord, SqlResult, ToolCallRecord, ToolIssue
 from tests.server.conftest import BODY
-from tests.server.fakes import CALL, SLOT, SWITCH, TOKEN, TREE, Running, serving
+from tests.server.fakes import CALL, MCP, SLOT, SWITCH, TOKEN, TREE, Running, serving
 from tests.server.raw import wire
 
 AUTH = {"authorization": f"Bearer {TOKEN}"}
@@ -130,6 +130,8 @@ async def test_the_client_gets_what_control_says(server: Running) -> None:
         assert await client.slots() == (SLOT,)
         await client.set_slot("haiku", "studio/org/model")
         assert await client.reparse("req_1") == (CALL,)
+        assert await client.mcp() == (MCP,)
+        assert await client.running() == (RequestRecord("req_2", 2.5, duration_ms=40.0),)
         assert await client.replay("req_1") == "req_2"
         assert await client.replay("req_1", "other") == "req_2"
         await client.pause(True)

@@ -12,6 +12,7 @@ from anyclaude.control import (
     BackendInfo,
     Control,
     Flushed,
+    McpServerInfo,
     ModelInfo,
     PrefixTreePicture,
     SlotTarget,
@@ -148,6 +149,9 @@ class FakeControl:
     async def reset_backend(self, name: str) -> None:
         self._note("reset_backend", name)
 
+    async def mcp(self) -> tuple[McpServerInfo, ...]:
+        return ()
+
     async def slots(self) -> tuple[SlotTarget, ...]:
         self._note("slots")
         return self.given
@@ -166,6 +170,9 @@ class FakeControl:
         self, limit: int = 200, before: float | None = None
     ) -> tuple[RequestRecord, ...]:
         return self.recorded
+
+    async def running(self) -> tuple[RequestRecord, ...]:
+        return ()
 
     async def detail(self, request_id: str) -> RequestDetail:
         if request_id not in self.details:

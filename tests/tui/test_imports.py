@@ -34,7 +34,6 @@ PURE = (
     "sql.words",
     "sql.completion",
     "sql.history",
-    "sql.questions",
     "sql.grid",
     "sql.target",
 )

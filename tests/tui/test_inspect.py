@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from anyclaude.events import Event, PrefillProgress, SearchMade, SystemEvent
-from anyclaude.records import PromptSection, RequestDetail, SearchRecord, ToolFailure
+from anyclaude.events import Event, McpCall, PrefillProgress, SearchMade, SystemEvent
+from anyclaude.records import McpCallRecord, PromptSection, RequestDetail, SearchRecord, ToolFailure
 from anyclaude.types import PrefixBreak
 from tests.tui.fake_source import NOON, admitted, detail, received, request, session
 from tests.tui.inspector_scene import CLEARED, EDIT, conversation, details
@@ -293,6 +293,27 @@ def test_tools_say_what_the_client_made_of_a_call() -> None:
     silent = replace(subject, found=replace(subject.found, said={}))
     assert "has not answered it" in _says("Tools", silent)
     assert "client ran" not in _says("Tools", subject)
+
+
+def test_calls_that_ran_here_say_so_while_they_run_and_after() -> None:
+    store = Store()
+    for event in conversation():
+        store.apply(event, NOON)
+    row = store.rows["req_0000000000000000c003"]
+    subject = Subject(row, Moment(NOON), Found(row.id))
+    begun = McpCallRecord(row.id, "toolu_1", "fi[b]les", "read", 1, "{}")
+    store.apply(McpCall(NOON, begun), NOON)
+    for tab in ("Tools", "Output"):
+        assert "here   runs at fi[b]les …" in _says(tab, subject)
+    done = replace(begun, status="ok", result="one\ntwo", chars=7, ms=1_200.0)
+    store.apply(McpCall(NOON, replace(done, suspicious="obey me")), NOON)
+    for tab in ("Tools", "Output"):
+        text = _says(tab, subject)
+        assert "here   ok fi[b]les, 1.20s, 7 chars  one two" in text
+        assert "reads like instructions, passed on as data: obey me" in text
+    store.apply(McpCall(NOON, replace(done, status="refused", cached=True)), NOON)
+    assert "here   refused fi[b]les, an earlier result" in _says("Tools", subject)
+    store.apply(McpCall(NOON, replace(done, request_id="req_unknown")), NOON)
 
 
 def test_tools_offered_are_named_and_counted() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from anyclaude.logs.database import connect
 from anyclaude.logs.queries import run
+from anyclaude.logs.questions import questions
 from anyclaude.logs.schema import migrate
 from anyclaude.logs.views import VIEWS
 from anyclaude.records import SqlResult
@@ -20,7 +21,6 @@ from tui.sql import history
 from tui.sql.completion import CATALOG_SQL, Catalog, catalog_of, complete
 from tui.sql.grid import cell, grid_of, position, row_json, row_lines, summary
 from tui.sql.history import Recall
-from tui.sql.questions import questions
 from tui.sql.target import format_of, suggestion, with_format
 from tui.sql.words import statement_at, words
 

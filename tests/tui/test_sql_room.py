@@ -19,6 +19,7 @@ from textual.worker import WorkerCancelled
 
 from anyclaude.errors import Unavailable
 from anyclaude.logs import queries
+from anyclaude.logs.questions import questions
 from tests.tui.conftest import Opener, Stage
 from tests.tui.fake_source import READY, FakeSource
 from tests.tui.log_scenes import HOSTILE, log_at, logged_source
@@ -27,7 +28,6 @@ from tui.dialogs.row import RowView
 from tui.dialogs.sql_export import SqlExport
 from tui.rooms.sql import SqlRoom
 from tui.sql import history
-from tui.sql.questions import questions
 
 ENDLESS = "SELECT sum(a.range + b.range) FROM range(100_000) a, range(100_000) b, range(100_000) c"
 NAMES = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from anyclaude.records import RequestDetail
-from tui.calls import call_lines
+from anyclaude.records import McpCallRecord, RequestDetail
+from tui.calls import call_lines, served_lines
 from tui.inspect.facts import parsed
 from tui.inspect.subject import Subject, missing
 from tui.inspect.text import text_lines
@@ -23,7 +23,7 @@ def output_lines(subject: Subject) -> list[Line]:
     lines: list[Line] = []
     for piece in pieces:
         lines += [Line()] if lines else []
-        lines += _piece_lines(piece)
+        lines += _piece_lines(piece, row.served)
     if row.record is not None and row.record.error_message:
         lines += [Line()] if lines else []
         lines.append(line((f" {row.record.error_message}", "error"), hang=1))
@@ -36,7 +36,7 @@ def output_lines(subject: Subject) -> list[Line]:
     return missing(subject)
 
 
-def _piece_lines(piece: Piece) -> list[Line]:
+def _piece_lines(piece: Piece, served: Mapping[str, McpCallRecord]) -> list[Line]:
     text = piece.text.strip("\n")
     if piece.kind == "thinking":
         return [line((" thinking", "muted")), *text_lines(text, "think", 3)]
@@ -44,7 +44,8 @@ def _piece_lines(piece: Piece) -> list[Line]:
         return text_lines(text, indent=1)
     if piece.call is None:
         return [line((" tool_use", "run")), *text_lines(text, "text", 3)]
-    return call_lines(piece.call)
+    here = served.get(piece.call.tool_use_id)
+    return [*call_lines(piece.call), *(served_lines(here) if here is not None else ())]
 
 
 def _stored_pieces(detail: RequestDetail) -> list[Piece]:

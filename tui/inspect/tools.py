@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anyclaude.records import ToolCallRecord
 from tui import format as f
-from tui.calls import comparison, verdict, what_happened
+from tui.calls import comparison, served_lines, verdict, what_happened
 from tui.inspect.subject import Subject
 from tui.lines import Line, Span, line
 
@@ -48,7 +48,10 @@ def _call(call: ToolCallRecord, subject: Subject) -> list[Line]:
 
 
 def _answered(call: ToolCallRecord, subject: Subject) -> list[Line]:
-    """What the client made of it, as far as it has said so."""
+    """What became of it here, or what the client made of it, as far as it has said so."""
+    served = subject.row.served.get(call.tool_use_id)
+    if served is not None:
+        return served_lines(served)
     refusal = subject.refusals.get(call.tool_use_id) if call.tool_use_id else None
     said = (subject.found.said or {}).get(call.tool_use_id)
     label: Span = ("   client ", "muted")

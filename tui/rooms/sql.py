@@ -16,6 +16,7 @@ from textual.worker import Worker
 
 from anyclaude.control import Control
 from anyclaude.errors import AnyclaudeError, Unavailable
+from anyclaude.logs.questions import Question, questions
 from tui import format as f
 from tui.dialogs.pick import Pick
 from tui.dialogs.row import RowView
@@ -26,7 +27,6 @@ from tui.rooms.base import NOT_UP, Room
 from tui.sql import history
 from tui.sql.completion import CATALOG_ROWS, CATALOG_SQL, catalog_of
 from tui.sql.grid import grid_of, row_json, summary, whole
-from tui.sql.questions import Question, questions
 from tui.sql.target import suggestion
 from tui.state import Store
 from tui.taking import CopyText

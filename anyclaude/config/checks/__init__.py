@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from anyclaude.config.checks.backends import check_backends
 from anyclaude.config.checks.cache import check_cache
 from anyclaude.config.checks.case import Case
+from anyclaude.config.checks.mcp import check_mcp
 from anyclaude.config.checks.prompt import check_prompt
 from anyclaude.config.checks.resilience import check_resilience
 from anyclaude.config.checks.routes import check_routes
@@ -31,6 +32,7 @@ def contradictions(case: Case) -> Iterator[str]:
         check_cache,
         check_search,
         check_prompt,
+        check_mcp,
     ):
         for key, text in check(case):
             yield f"{case.origin(key)}: {key} {text}"

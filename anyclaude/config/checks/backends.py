@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,7 +47,7 @@ def check_backends(case: Case) -> Iterator[Finding]:
             yield from _address(case, name, backend)
             yield from _key(case, name, backend)
             yield from _script(case, name, backend)
-            yield from _headers(name, backend)
+            yield from header_faults(f"backends.{name}.headers", backend.headers)
 
 
 def _foreign_keys(case: Case, name: str, backend: BackendSettings) -> Iterator[Finding]:
@@ -105,10 +105,9 @@ def _script(case: Case, name: str, backend: BackendSettings) -> Iterator[Finding
         yield key, f"is {json.dumps(backend.script)}, and there is no such file"
 
 
-def _headers(name: str, backend: BackendSettings) -> Iterator[Finding]:
-    """Their values are secret, and no part of a message."""
-    key = f"backends.{name}.headers"
-    for header, value in backend.headers:
+def header_faults(key: str, headers: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """What can't be sent; values are secret, and no part of a message."""
+    for header, value in headers:
         shown = json.dumps(header)
         if not _HEADER_NAME.fullmatch(header):
             yield key, f"has {shown}; expected names of headers: letters, digits and hyphens"

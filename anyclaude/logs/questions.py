@@ -30,6 +30,7 @@ TITLES = {
     "system_prompts": "How does each system prompt fare in the cache?",
     "misses": "Why were prompts read again, and what did that cost?",
     "keys": "What has each virtual key used today?",
+    "mcp_tools": "Which tools of MCP servers ran here, and how did they fare?",
 }
 """The question that each view answers."""
 
