@@ -190,7 +190,7 @@ class Steering:
             Switch(rule.name, rule.name not in off, _help(rule.description), "Prompt")
             for rule in RULES
         )
-        return (shorten, *rules)
+        return (*rules, shorten)
 
     # ------------------------------------------------------------------------------- steering
 

@@ -30,6 +30,7 @@ TITLES = {
     "system_prompts": "How does each system prompt fare in the cache?",
     "misses": "Why were prompts read again, and what did that cost?",
     "keys": "What has each virtual key used today?",
+    "prompts": "How much of its prompts was each model shown, and how full is its window?",
 }
 """The question that each view answers."""
 
