@@ -31,6 +31,7 @@ TITLES = {
     "misses": "Why were prompts read again, and what did that cost?",
     "keys": "What has each virtual key used today?",
     "mcp_tools": "Which tools of MCP servers ran here, and how did they fare?",
+    "prompts": "How much of its prompts was each model shown, and how full is its window?",
 }
 """The question that each view answers."""
 

@@ -209,7 +209,7 @@ class Steering:
             for rule in RULES
         )
         searching = Switch(PROACTIVE, self._parts.injector.on, _PROACTIVE_HELP, "Search")
-        return (shorten, *rules, searching)
+        return (*rules, shorten, searching)
 
     # ------------------------------------------------------------------------------- steering
 

@@ -95,6 +95,8 @@ class Stage:
     home: Path
     project: Path
     claude: str
+    patience: float = 240.0
+    """Seconds that a client may take before the test fails; nothing is measured by it."""
 
     def env(self) -> dict[str, str]:
         pairs = client_env(self.runtime.address, "", "local-double", WINDOW)
@@ -117,7 +119,7 @@ class Stage:
 
     async def claude_run(self, *args: str, extra: Mapping[str, str] = {}) -> Reply:
         process = await self.start(*args, extra=extra)
-        out, err = await asyncio.wait_for(process.communicate(), 240)
+        out, err = await asyncio.wait_for(process.communicate(), self.patience)
         text = out.decode()
         return Reply(
             process.returncode or 0, json.loads(text) if text.strip() else {}, err.decode()

@@ -34,7 +34,8 @@ pytestmark = pytest.mark.client
 MOST = 0.35
 """The share of its tokens that the client's prompt may have in tier strong."""
 EMBEDDED_WINDOW = 8_192
-ANSWER = 400
+ANSWER = 160
+PATIENCE = 1_500.0
 
 
 @dataclass(frozen=True)
@@ -150,22 +151,29 @@ async def embedded(claude_path: str, tmp_path: Path) -> AsyncGenerator[Embedded,
     runtime = Runtime(settings)
     await runtime.start()
     try:
-        await asyncio.wait_for(runtime.ready(), 120)
-        yield Embedded(runtime, Playbook(), StepGate(), home, project, claude_path)
+        await asyncio.wait_for(runtime.ready(), 300)
+        yield Embedded(runtime, Playbook(), StepGate(), home, project, claude_path, PATIENCE)
     finally:
         await runtime.stop()
 
 
 WRITE_NOW = "Use the Write tool"
+ANSWERS = """
+    select status, stop_reason, output_tokens from requests where role = 'main' order by started_at
+"""
 
 
 @pytest.mark.model
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3_600)
 async def test_the_whole_client_works_on_a_window_that_its_prompt_overflows(
     embedded: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three turns, one of them with a call: it is asked for here, as so small a model seldom
-    opens one by itself, and all of it is then the model's own under the grammar."""
+    """Three turns, the first with a call: it is asked for here, as so small a model seldom opens
+    one by itself, and all of it is then the model's own under the grammar.
+
+    Whether the model comes to an end of what it says is its own affair: a turn that ran into the
+    limit is an answer too, which the client has gone on up to three times.
+    """
     opened = Engine.open
 
     async def open(self: Engine, request: BackendRequest) -> MlxGeneration:
@@ -179,15 +187,16 @@ async def test_the_whole_client_works_on_a_window_that_its_prompt_overflows(
     monkeypatch.setattr(Engine, "open", open)
     path = embedded.project / "hello.txt"
     allowed = ("--allowedTools", "Write")
-    first = await embedded.claude_run("What is the capital of France?", *allowed)
-    assert first.code == 0, (first.out, first.stderr)
-    assert first.text.strip()
-    second = await embedded.claude_run(
-        "--continue", f"{WRITE_NOW} to write the word hello to {path}", *allowed
-    )
-    assert second.code == 0, (second.out, second.stderr)
-    third = await embedded.claude_run("--continue", "Thank you. Say goodbye.", *allowed)
-    assert third.code == 0, (third.out, third.stderr)
+    for asked in (
+        (f"{WRITE_NOW} to write the word hello to {path}",),
+        ("--continue", "Thank you. Say goodbye."),
+        ("--continue", "Goodbye."),
+    ):
+        before = len(await main_loop(embedded))
+        reply = await embedded.claude_run(*asked, *allowed)
+        answered = await embedded.rows(ANSWERS)
+        assert len(answered) > before and all(row[0] == 200 and row[2] for row in answered)
+        assert reply.code == 0 or answered[-1][1] == "max_tokens", (reply.out, reply.stderr)
     rows = await embedded.rows(
         "select prompt_tier, status, window_tokens, prompt_tokens_after, prompt_tokens_before, "
         "input_tokens + cache_read_tokens + cache_creation_tokens, prompt_id "
@@ -197,7 +206,7 @@ async def test_the_whole_client_works_on_a_window_that_its_prompt_overflows(
     assert all(int(str(row[5])) < EMBEDDED_WINDOW for row in rows)
     assert int(str(rows[0][3])) < MOST * int(str(rows[0][4]))
     calls = await embedded.rows("select name, verdict, final from tool_calls")
-    assert [call[0] for call in calls][:1] == ["Write"] and calls[0][1] == "valid", calls
+    assert calls[0][:2] == ("Write", "valid"), calls
     turns = await main_loop(embedded)
     assert len(turns) >= 4, "three turns and the one after the call"
     assert not lost(turns), lost(turns)

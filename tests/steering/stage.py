@@ -16,6 +16,7 @@ from anyclaude.cli.client import AdminClient
 from anyclaude.config.settings import (
     LogSettings,
     PerformanceSettings,
+    PromptSettings,
     ServerSettings,
     Settings,
     ToolSettings,
@@ -97,6 +98,7 @@ async def staged(
     traces: bool = False,
     admin_key: str = "",
     max_running: int = 8,
+    prompt: PromptSettings = PromptSettings(),  # noqa: B008 - a frozen value
 ) -> AsyncIterator[Stage]:
     settings = Settings(
         folder,
@@ -105,6 +107,7 @@ async def staged(
         performance=replace(
             PerformanceSettings(), keepalive_interval=0.05, max_running=max_running
         ),
+        prompt=prompt,
         tools=tools,
         log=LogSettings(traces=traces),
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from anyclaude.cli.client import AdminClient
+from anyclaude.config.settings import PromptSettings
+from anyclaude.control import SHORTEN
 from anyclaude.errors import NotFound, PermissionDenied
 from anyclaude.events import SystemEvent, Vitals
 from anyclaude.prompt.canonical import RULES
@@ -114,7 +116,7 @@ async def test_a_rule_is_switched_for_the_requests_that_come(
 ) -> None:
     async with staged(tmp_path, embedded_model_dir) as stage:
         *switches, search = await stage.admin.switches()
-        assert [s.name for s in switches] == [rule.name for rule in RULES]
+        assert [s.name for s in switches] == [*(rule.name for rule in RULES), SHORTEN]
         assert (search.name, search.on, search.group) == ("proactive_search", False, "Search")
         assert all(s.on and s.group == "Prompt" and "read anew once" in s.help for s in switches)
         before = await stage.admin.detail(await stage.ask(body("hi", system=BILLED)))
@@ -140,6 +142,24 @@ async def test_a_rule_is_switched_for_the_requests_that_come(
         ]
         with pytest.raises(NotFound, match="no switch 'billing'; there are: cache_control, "):
             await stage.admin.set_switch("billing", False)
+
+
+async def test_prompts_are_shortened_until_that_is_switched_off(
+    tmp_path: Path, embedded_model_dir: Path
+) -> None:
+    light = PromptSettings(tier="light")
+    async with staged(tmp_path, embedded_model_dir, prompt=light) as stage:
+        twice = "Say what you did, and say it in few words, please. " * 2
+        said = body("hi", system=f"{twice.strip()}   \n\n\n\nBe kind.\n\n{twice.strip()}")
+        short = await stage.admin.detail(await stage.ask(said))
+        await stage.admin.set_switch(SHORTEN, False)
+        whole = await stage.admin.detail(await stage.ask(said))
+        assert len(short.prompt) < len(whole.prompt) and short.sections and not whole.sections
+        assert twice.strip() + "   \n\n\n\n" in whole.prompt
+        rows = [await stage.row(one.id) for one in (short, whole)]
+        assert [row["prompt_tier"] for row in rows] == ["light", ""]
+        (told,) = (await stage.notes("prompt", 2))[1:]
+        assert told.endswith("are shown to the model as the client sends them, by hand")
 
 
 async def test_an_admin_key_steers_and_hears_and_a_wrong_one_does_neither(

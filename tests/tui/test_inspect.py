@@ -147,15 +147,15 @@ def test_prompt_begins_with_the_sizes_of_its_sections() -> None:
 
 def test_prompt_says_what_shortening_took_most_of() -> None:
     subject = _talk("c001")
-    assert subject.found.detail is not None and "shortened" not in _says("prompt", subject)
+    assert subject.found.detail is not None and "shortened" not in _says("Prompt", subject)
     parts = (
         PromptSection("system.0", "Rules [b]", "safety", 1.0, True, "kept", 50, 50),
         PromptSection("tools.Read", "Read", "tool_rule", 0.8, False, "shortened", 400, 90),
         PromptSection("system.0", "Lore", "reference", 0.3, False, "dropped", 900, 0),
     )
     known = replace(subject.found.detail, sections=parts)
-    text = _says("prompt", replace(subject, found=replace(subject.found, detail=known)))
-    assert "shortened  1,350 tokens in system and tools to 140, 10 %" in text
+    text = _says("Prompt", replace(subject, found=replace(subject.found, detail=known)))
+    assert "shortened 1,350 tokens in system and tools to 140, 10 %" in text
     assert text.index("Lore") < text.index("400 → 90") and "Rules [b]" not in text
     assert "1 part must stay and did" in text
 
