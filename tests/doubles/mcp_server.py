@@ -189,6 +189,9 @@ def serve_stdio() -> None:
             sys.stdout.flush()
 
     core = Core(send)
+    if os.environ.get("MCP_BANNER"):
+        sys.stdout.write("Welcome to the server!\nEnjoy.\n")
+        sys.stdout.flush()
 
     def answer(message: dict[str, Any]) -> None:
         try:

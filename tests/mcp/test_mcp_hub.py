@@ -340,6 +340,18 @@ async def test_an_old_server_that_ignores_the_new_first_word_is_reached_by_the_o
         assert (await scene.call("read", path="/a")).text == "text of /a"
 
 
+async def test_a_banner_on_stdout_is_told_once_and_left_out(
+    seen: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MCP_BANNER", "1")
+    async with hub_of(stdio_settings(seen), seen) as scene:
+        await scene.hub.offer("s", ())
+        assert (await scene.call("read", path="/a")).text == "text of /a"
+        (warning,) = scene.heard.warnings
+        assert warning.startswith("files writes what is no message, which is left out: ")
+    assert capfd.readouterr() == ("", "")
+
+
 async def test_headers_go_to_an_http_server(
     http: ThreadingHTTPServer, seen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import os
 from collections import deque
@@ -52,6 +53,7 @@ class Connection:
         self._wake = asyncio.Event()
         self._lost = False
         self._stale = False
+        self._garbled = False
         self._stopped = asyncio.Event()
         self._legacy = False
         self._said: deque[str] = deque(maxlen=_STDERR_LINES)
@@ -59,6 +61,8 @@ class Connection:
     # ------------------------------------------------------------------------------ its life
 
     async def run(self) -> None:
+        # It writes tracebacks for what servers do wrong; we say it in an event.
+        logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
         failures = 0
         while not self._stopped.is_set():
             worked, why = await self._live()
@@ -146,6 +150,10 @@ class Connection:
     async def _heard(self, message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             self._mark_stale()
+        elif isinstance(message, Exception) and not self._garbled:
+            self._garbled = True
+            told = f"{self.name} writes what is no message, which is left out: {_why(message)}"
+            self._watcher.report("warning", told)
 
     def _mark_stale(self) -> None:
         self._stale = True
