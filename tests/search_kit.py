@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -18,9 +18,11 @@ from anyclaude.config.settings import (
     ServerSettings,
     Settings,
 )
+from anyclaude.events import Subscription
 from anyclaude.runtime import Runtime
 from tests.doubles.search_engines import SearchEngines
 
+T = TypeVar("T")
 TOOL = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
 
 
@@ -81,6 +83,14 @@ def settings_for(folder: Path, search: SearchSettings, **cache: Any) -> Settings
         routes=(RouteSettings("*", ("said",)),),
         search=search,
     )
+
+
+async def told(heard: Subscription, kind: type[T]) -> T:
+    """The next event of that kind; ``heard`` was there before it came."""
+    async for event in heard:
+        if isinstance(event, kind):
+            return event
+    raise AssertionError("the bus ended")
 
 
 @asynccontextmanager

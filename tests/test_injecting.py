@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from anyclaude.errors import InvalidRequest
+from anyclaude.events import RequestFinished
 from tests.doubles.search_engines import SearchEngines
-from tests.search_kit import Stage, side_request, staged
+from tests.search_kit import Stage, side_request, staged, told
 
 FRESH = "What is the latest stable version of Python?"
 REMINDER = "<system-reminder>\nToday: what is the latest version of Rust?\n</system-reminder>"
@@ -159,11 +160,9 @@ async def test_a_client_that_leaves_while_its_turn_is_searched_for(stage: Stage)
         stage.http.post("/v1/messages", json=body(user(FRESH)), headers=headers)
     )
     await stage.engines.reached.wait()
+    heard = stage.runtime.bus.subscribe()
     asking.cancel()
-    rows: list[dict[str, Any]] = []
-    while not rows:
-        rows = await stage.rows("select status from requests")
-    assert rows == [{"status": 499}]
+    assert (await told(heard, RequestFinished)).record.status == 499
     (search,) = await stage.searches()
     assert search["error"] == "unavailable: it was given up before it ended"
     # Nothing was decided for the turn: it gets its results when the client comes back.

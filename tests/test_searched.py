@@ -15,11 +15,12 @@ import pytest
 
 from anyclaude.bench.grammar import check_message, check_sse
 from anyclaude.config.settings import BackendSettings, RouteSettings, SearchSettings
+from anyclaude.events import RequestFinished, RequestReceived
 from anyclaude.runtime import Runtime
 from tests.bench.double import answer
 from tests.doubles.anthropic_upstream import KEY, anthropic_double
 from tests.doubles.search_engines import PAGES, SearchEngines
-from tests.search_kit import TOOL, Stage, settings_for, side_request, staged
+from tests.search_kit import TOOL, Stage, settings_for, side_request, staged, told
 
 FRESH = "What is the latest stable version of Python?"
 
@@ -203,10 +204,10 @@ async def test_a_forced_search_and_a_conversation_that_may_search(stage: Stage) 
 
 async def test_a_person_can_end_a_search_that_hangs(stage: Stage) -> None:
     stage.engines.hangs.add("searxng")
+    heard = stage.runtime.bus.subscribe()
     asking = asyncio.ensure_future(stage.ask(side_request("newest python")))
     await stage.engines.reached.wait()
-    (id,) = stage.runtime._steering._parts.pipeline._running  # type: ignore[union-attr]
-    assert await stage.runtime.control.cancel(id)
+    assert await stage.runtime.control.cancel((await told(heard, RequestReceived)).id)
     read = check_sse((await asking).text.split("\n"))
     assert read.error is not None and "cancelled" in str(read.error["message"])
     (search,) = await stage.searches()
@@ -217,14 +218,12 @@ async def test_a_person_can_end_a_search_that_hangs(stage: Stage) -> None:
 
 async def test_a_client_that_leaves_ends_its_search(stage: Stage) -> None:
     stage.engines.hangs.add("searxng")
+    heard = stage.runtime.bus.subscribe()
     async with stage.http.stream("POST", "/v1/messages", json=side_request("x y")) as answer:
         async for line in answer.aiter_lines():
             if line.startswith("event: content_block_stop"):
                 break
-    rows: list[dict[str, Any]] = []
-    while not rows:
-        rows = await stage.rows("select status from requests")
-    assert rows == [{"status": 499}]
+    assert (await told(heard, RequestFinished)).record.status == 499
     (search,) = await stage.searches()
     assert search["error"] == "unavailable: it was given up before it ended"
 

@@ -166,8 +166,8 @@ class Clock:
 def test_results_end_with_their_time_and_their_server() -> None:
     clock = Clock()
     cache = ResultCache(clock)
-    cache.put("a", "t", {"x": 1, "y": 2}, "one", 10.0)
-    cache.put("b", "t", {}, "two", 10.0)
+    cache.keeper("a", "t", {"x": 1, "y": 2}, 10.0)("one")
+    cache.keeper("b", "t", {}, 10.0)("two")
     assert cache.get("a", "t", {"y": 2, "x": 1}) == "one"
     assert cache.get("a", "t", {"x": 1}) is None
     clock.now = 10.0
@@ -180,8 +180,16 @@ def test_results_end_with_their_time_and_their_server() -> None:
 def test_the_oldest_results_make_room() -> None:
     cache = ResultCache(Clock(), limit=10)
     for name in "abc":
-        cache.put("s", name, {}, name * 4, 1.0)
+        cache.keeper("s", name, {}, 1.0)(name * 4)
     assert [cache.get("s", name, {}) for name in "abc"] == [None, "bbbb", "cccc"]
-    cache.put("s", "d", {}, "d" * 11, 1.0)
-    cache.put("s", "e", {}, "e", 0.0)
+    cache.keeper("s", "d", {}, 1.0)("d" * 11)
+    cache.keeper("s", "e", {}, 0.0)("e")
     assert len(cache) == 2
+
+
+def test_a_result_that_was_read_before_a_change_is_not_kept() -> None:
+    cache = ResultCache(Clock())
+    keep = cache.keeper("s", "t", {}, 10.0)
+    cache.forget("s")
+    keep("old")
+    assert cache.get("s", "t", {}) is None

@@ -29,6 +29,8 @@ from anyclaude.types import JsonObject
 
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits between starts that fail one after the other; the last one goes on."""
+RELIST_S = 0.5
+"""After a changed list, however often it changes."""
 MAX_PAGES = 20  # of a list of tools
 _STDERR_LINES = 20
 _GONE = "Session terminated"
@@ -123,9 +125,11 @@ class Connection:
                 return
             if self._stale:
                 self._stale = False
-                await self._list(client)
+                with anyio.fail_after(self._settings.start_timeout_s):
+                    await self._list(client)
                 await self._watcher.changed()
                 self._watcher.report("info", f"{self.name} has {len(self.tools)} tools now")
+                await self._sleep(RELIST_S)
 
     async def _list(self, client: Client) -> None:
         found: list[FoundTool] = []

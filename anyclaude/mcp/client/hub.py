@@ -31,6 +31,7 @@ from anyclaude.types import ToolDefinition
 MAX_CONVERSATIONS = 1_000
 STOP_S = 4.5
 """Servers end by themselves when their stdin does; those that don't are killed within this."""
+_MOST_TOLD = 1_000  # things that are told once; a server may make up names for ever
 _ASIDE = 4_000
 """Longer results are looked through on another thread."""
 _LOGGED = 4_000  # characters of arguments and results that the log keeps
@@ -101,17 +102,17 @@ class Hub:
         offered = self._offers.get(conversation) if conversation else None
         if offered is None:
             await asyncio.gather(*(server.settled() for server in self._servers.values()))
-            offered = tuple(
+            now = tuple(
                 _definition(name, tool)
                 for name in sorted(self._servers)
                 for tool in self._offered(name)
             )
-            if conversation:
-                self._offers[conversation] = offered
-                if len(self._offers) > MAX_CONVERSATIONS:
-                    self._offers.popitem(last=False)
-        else:
+            # Two requests of a new conversation may have waited here together.
+            offered = self._offers.setdefault(conversation, now) if conversation else now
+        if conversation:
             self._offers.move_to_end(conversation)
+            if len(self._offers) > MAX_CONVERSATIONS:
+                self._offers.popitem(last=False)
         return tuple(tool for tool in offered if not self._collides(tool.name, taken))
 
     def _offered(self, name: str) -> list[FoundTool]:
@@ -170,13 +171,12 @@ class Hub:
         reads = self._reads(call)
         if reads and (text := self._results.get(call.server, call.tool, call.arguments)):
             return Answered(text, "ok"), True
+        keep = self._results.keeper(call.server, call.tool, call.arguments, settings.cache_ttl_s)
         answered = await server.call(call.tool, call.arguments)
         if not reads:
             self._results.forget(call.server)
         elif answered.status == "ok":
-            self._results.put(
-                call.server, call.tool, call.arguments, answered.text, settings.cache_ttl_s
-            )
+            keep(answered.text)
         return answered, False
 
     def _refusal(self, call: ServerCall, settings: McpSettings) -> str:
@@ -214,7 +214,7 @@ class Hub:
             self._tell_once("warning", name, tool, f"{name}'s tool {tool} is not offered: {why}")
 
     def _tell_once(self, level: Literal["warning"], server: str, tool: str, message: str) -> None:
-        if (server, tool, message) not in self._told:
+        if (server, tool, message) not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add((server, tool, message))
             self._tell(level, message)
 

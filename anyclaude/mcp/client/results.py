@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +29,7 @@ class ResultCache:
         self._limit = limit
         self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
         self._chars = 0
+        self._forgotten: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -41,10 +42,19 @@ class ResultCache:
             return None
         return kept.text
 
-    def put(self, server: str, tool: str, arguments: JsonObject, text: str, ttl_s: float) -> None:
-        if ttl_s <= 0 or len(text) > self._limit:
-            return
-        key = _key(server, tool, arguments)
+    def keeper(
+        self, server: str, tool: str, arguments: JsonObject, ttl_s: float
+    ) -> Callable[[str], None]:
+        """Takes the result of a call that begins now, unless its server's are forgotten by then."""
+        before = self._forgotten[server]
+
+        def keep(text: str) -> None:
+            if ttl_s > 0 and len(text) <= self._limit and self._forgotten[server] == before:
+                self._put(_key(server, tool, arguments), text, ttl_s)
+
+        return keep
+
+    def _put(self, key: tuple[str, str, str], text: str, ttl_s: float) -> None:
         self._drop(key)
         self._kept[key] = _Kept(text, self._clock() + ttl_s)
         self._chars += len(text)
@@ -53,6 +63,7 @@ class ResultCache:
 
     def forget(self, server: str) -> None:
         """Drops all of a server: what it reads may have changed."""
+        self._forgotten[server] += 1
         for key in [key for key in self._kept if key[0] == server]:
             self._drop(key)
 
