@@ -24,7 +24,12 @@ async def test_claude_code_says_why_its_last_turn_was_slow(stage: Stage) -> None
     assert LINE in DOCS.read_text("utf-8")
     data = stage.runtime.settings.data_dir
     path = f"{EXE.parent}:/usr/bin:/bin"
-    env = {"ANYCLAUDE_DATA_DIR": str(data), "PATH": path}
+    env = {
+        "ANYCLAUDE_DATA_DIR": str(data),
+        "PATH": path,
+        "MCP_CONNECTION_NONBLOCKING": "false",  # The client waits for the server, however busy
+        "MCP_TIMEOUT": "120000",  # the machine is.
+    }
     added = await stage.plain_run(*LINE.split()[1:], extra=env)
     assert added.code == 0, added.stderr
     stage.playbook.scenes["why"] = [
