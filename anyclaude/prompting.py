@@ -69,6 +69,8 @@ class Prompter:
         self.optimiser = Optimiser(options.rules)
         self.on = True
         """Whether prompts are shortened at all; a conversation keeps its tier meanwhile."""
+        self._told: set[str] = set()
+        """Prompts of which it was said that they are used untouched; there are few."""
         self._sections: OrderedDict[tuple[str, str], tuple[PromptSection, ...]] = OrderedDict()
 
     def identity(self, request: MessagesRequest) -> tuple[tuple[str, str], ...]:
@@ -91,7 +93,8 @@ class Prompter:
             return Shown(request, PromptTier.OFF), ()
         tier = await self._tier(backend, request, of)
         shown = await asyncio.to_thread(self.optimiser.show, request, tier)
-        if shown.failure:
+        if shown.failure and shown.id not in self._told:
+            self._told.add(shown.id)
             said = f"the untouched prompt is used: {shown.failure}"
             self.ledger.event("prompt", said, of.request_id, level="warning")
         if not shown.parts:

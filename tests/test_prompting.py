@@ -210,7 +210,7 @@ async def test_a_prompt_that_fails_the_check_is_sent_as_it_came(
     monkeypatch.setattr(optimise, "_broken", lambda *args: "tools.Read lost its name")
     rig = build(tier=PromptTier.STRONG)
     heard = rig.bus.subscribe()
-    assert await rig.send(sample()) == sample()
+    assert await rig.send(sample()) == await rig.send(sample()) == sample()
     said = [e for e in heard.drain() if isinstance(e, SystemEvent) and e.level == "warning"]
     assert [e.message for e in said] == ["the untouched prompt is used: tools.Read lost its name"]
 

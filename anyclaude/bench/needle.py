@@ -68,8 +68,15 @@ class NeedleReport:
         return {**self.about, "outcomes": [asdict(outcome) for outcome in self.outcomes]}
 
     def notes(self) -> list[str]:
-        """The problems, each once."""
-        return list(dict.fromkeys(one.problem for one in self.outcomes if one.problem))
+        """What was said instead of answers, for each policy and length."""
+        found: dict[tuple[Overflow, int], list[str]] = {}
+        for one in self.outcomes:
+            if one.problem:
+                found.setdefault((one.policy, one.length), []).append(one.problem)
+        return [
+            f"{policy}, {length}: {len(said)} without an answer, such as: {said[0]}"
+            for (policy, length), said in found.items()
+        ]
 
     def share(self, policy: Overflow, places: Sequence[Place], length: int = 0) -> float | None:
         """The share of facts that were known; ``None`` where none was asked for."""
@@ -110,8 +117,10 @@ def _places(report: NeedleReport) -> tuple[Place, ...]:
 
 
 def _known(outcomes: Sequence[Found], place: Place) -> str:
-    own = [one.right for one in outcomes if one.place == place]
-    return f"{sum(own)}/{len(own)}"
+    own = [one for one in outcomes if one.place == place]
+    if own and all(one.problem for one in own):
+        return "refused"
+    return f"{sum(one.right for one in own)}/{len(own)}"
 
 
 async def run_needles(plan: NeedlePlan, settings: Settings, progress: Progress) -> NeedleReport:
@@ -175,7 +184,7 @@ async def _ask(address: str, plan: NeedlePlan, policy: Overflow, needle: Needle)
             raise AnyclaudeError(f"anyclaude broke off at {address}: {what}") from error
     said = answer.json()
     if answer.status_code != 200:
-        problem = f"{policy}: {answer.status_code} {said['error']['message']}"
+        problem = f"{answer.status_code} {said['error']['message']}"
         return Found(policy, needle.tokens, needle.place, False, 0, "", problem)
     text = "".join(block.get("text", "") for block in said["content"])
     usage = said["usage"]

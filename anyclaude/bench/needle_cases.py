@@ -29,7 +29,7 @@ _AT: dict[Place, float] = {
     "read midway": 0.5,
     "read late": 0.97,
 }
-_CHARS_PER_TOKEN = 4.5  # Of these words, with what stands around them.
+_CHARS_PER_TOKEN = 3.45  # Of these words, with what stands around them.
 _RESULT_CHARS = 1_200
 _THINGS = ("access code", "meeting room", "service port", "build number", "project name")
 _OWNERS = ("the harbour office", "the north depot", "the mill", "the old library", "the ferry")
@@ -137,4 +137,10 @@ def _words(draw: random.Random, length: int) -> str:
 
 
 def _lines(draw: random.Random, length: int) -> list[str]:
-    return [_words(draw, 80) for _ in range(length // 80)]
+    """Half of what a file has is prose, half of it looks like code, with figures and paths."""
+    return [_words(draw, 80) if at % 2 else _code(draw) for at in range(length // 65)]
+
+
+def _code(draw: random.Random) -> str:
+    folder, file, name, other = draw.choices(_WORDS, k=4)
+    return f"{folder}/{file}.py:{draw.randrange(999)}: {name} = {other}({draw.randrange(99)})"

@@ -18,7 +18,6 @@ Action: TypeAlias = Literal["kept", "shortened", "dropped", "duplicate", "replac
 RuleAction: TypeAlias = Literal["keep", "drop", "replace"]
 
 _BLANKS = re.compile(r"[ \t]+(?=\n|\Z)")
-_MANY_LINES = re.compile(r"\n{3,}")
 _SHORTEST_REPEATED = 40
 """Characters; what is shorter may be said twice for a reason."""
 _MARK = re.compile(r"\A\s*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
@@ -85,7 +84,7 @@ def shorten(
             pieces += [part.after, gap]
         elif pieces and gap == "\n\n":
             pieces[-1] = gap
-    return Short(_MANY_LINES.sub("\n\n", "".join(pieces)).strip("\n"), tuple(parts))
+    return Short("".join(pieces).strip("\n"), tuple(parts))
 
 
 def _gap(section: Section) -> str:

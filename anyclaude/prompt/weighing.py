@@ -151,9 +151,6 @@ def _catalogues(parts: Sequence[Section]) -> frozenset[int]:
         if part.form == "item" and entry_name(text.lstrip("\n")):
             run.append(index)
             continue
-        if part.form == "paragraph" and run and len(run) < _CATALOGUE_FROM and part.text.strip():
-            run = []
-            continue
         binding_entries = sum(1 for i in run if _binding.search(parts[i].text))
         long = sum(1 for i in run if len(parts[i].text) > _LONG_ENTRY)
         if len(run) >= _CATALOGUE_FROM and 2 * binding_entries < len(run) <= 2 * long:

@@ -51,19 +51,19 @@ def test_known_facts_are_counted_by_policy_length_and_place() -> None:
         Found("window", 100, "system", True, 60, "amber-1"),
         Found("window", 100, "system", False, 70, "no"),
         Found("window", 200, "said late", True, 80, "jade-1"),
-        Found("refuse", 100, "system", False, 0, "", "refuse: 400 prompt is too long"),
+        Found("refuse", 100, "system", False, 0, "", "400 prompt is too long"),
     ]
     report = NeedleReport(outcomes, {"model": "m"})
     assert headings(report) == ("policy", "length", "prompt", "system", "said late")
     assert cells_of(report) == [
         ("window", 100, 70, "1/2", "0/0"),
         ("window", 200, 80, "0/0", "1/1"),
-        ("refuse", 100, 0, "0/1", "0/0"),
+        ("refuse", 100, 0, "refused", "0/0"),
     ]
     assert markdown(report).splitlines()[2] == "| window | 100 | 70 | 1/2 | 0/0 |"
     assert report.share("window", ["system"]) == 0.5
     assert report.share("window", ["read late"]) is None
-    assert report.notes() == ["refuse: 400 prompt is too long"]
+    assert report.notes() == ["refuse, 100: 1 without an answer, such as: 400 prompt is too long"]
 
 
 @pytest.mark.parametrize(

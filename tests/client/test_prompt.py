@@ -177,7 +177,8 @@ async def test_the_whole_client_works_on_a_window_that_its_prompt_overflows(
     opened = Engine.open
 
     async def open(self: Engine, request: BackendRequest) -> MlxGeneration:
-        last = request.request.messages[-1]
+        # A turn of the system may follow the user's.
+        last = next(m for m in reversed(request.request.messages) if m.role == "user")
         asked = any(isinstance(b, TextBlock) and WRITE_NOW in b.text for b in last.content)
         if asked and any(tool.name == "Write" for tool in request.request.tools):
             wanted = replace(request.request, tool_choice=ToolChoice("tool", "Write", True))

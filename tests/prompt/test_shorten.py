@@ -117,6 +117,12 @@ def test_the_user_decides_what_stays_and_goes() -> None:
     assert {"dropped", "replaced", "kept"} <= {part.action for part in short.parts}
 
 
+def test_what_the_user_keeps_may_have_empty_lines() -> None:
+    code = "```\na\n\n\n\nb\n```"
+    short = shorten(f"Hello.\n\n{code}\n", STRONG, (), [rule("^a$", "keep")])
+    assert code in short.text
+
+
 def test_the_first_rule_that_fits_decides() -> None:
     rules = [rule("credentials", "keep"), rule("Never", "drop")]
     assert "Never print credentials" in shorten(SYSTEM, STRONG, (), rules).text
