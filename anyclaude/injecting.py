@@ -56,7 +56,7 @@ class Injector:
         wall: Callable[[], float],
     ) -> None:
         self.on = on
-        self._service = service
+        self.service = service
         self._insertions = insertions
         self._ledger = ledger
         self._wall = wall
@@ -69,7 +69,7 @@ class Injector:
     @property
     def possible(self) -> bool:
         """Whether there is anybody to ask."""
-        return self._service.on
+        return self.service.on
 
     async def restored(self, canonical: Canonical, conversation: str) -> Canonical:
         """The request with what was put into its turns before."""
@@ -97,7 +97,7 @@ class Injector:
     async def _text(self, query: str, request_id: str) -> str:
         outcome = Outcome(query, error="unavailable", detail=GIVEN_UP)
         try:
-            outcome = await self._service.search(Query(query))
+            outcome = await self.service.search(Query(query))
         finally:
             # Also where its client went away meanwhile: what was asked has left this machine.
             row = row_of(request_id, outcome)

@@ -35,9 +35,9 @@ from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail, RequestRecord
 from anyclaude.relaying import Relay, Relayable, admission_of
 from anyclaude.replayed import Known, Replayed
-from anyclaude.rounds import Round, Rounds, continued, with_server_tools
+from anyclaude.rounds import Round, Rounds, continued, offered, with_server_tools
 from anyclaude.routing.values import Asked
-from anyclaude.search.asked import SearchWanted, wanted_of
+from anyclaude.search.asked import SearchWanted
 from anyclaude.searched import Searched, WebSearch
 from anyclaude.server_tools import ServerTools
 from anyclaude.shaping import Shaping
@@ -48,9 +48,6 @@ from anyclaude.ways import Way
 
 if TYPE_CHECKING:
     from anyclaude.caches.response.cache import Hit
-
-
-_CONVERSING = frozenset((Role.MAIN, Role.SUBAGENT, Role.COMPACT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ class Pipeline:
         self._echo = echo
         self._ledger = ledger
         self._answers = answers or Answers(ledger)
-        self._search = search
+        self._search = search or WebSearch()
         self.prompter = prompter or Prompter(ledger, PromptOptions())
         self._server_tools = server_tools
         self._desk = ToolDesk(options.tools)
@@ -117,12 +114,13 @@ class Pipeline:
         self._announcer.tools_seen(arrival, request)
         try:
             canonical = canonicalise(request, self._disabled)
-            wanted = self._wanted(arrival, request, role)
-            canonical = await self._with_results(arrival, canonical, role)
+            passed_on = self._passed_on(arrival, request, role)
+            wanted = self._search.wanted(request, role, passed_on)
+            canonical = await self._search.with_results(arrival, canonical, role, passed_on)
             self._announcer.canonical(arrival, canonical)
             if wanted is not None:
                 return await self._searched(wanted, canonical, recorder)
-            ours = await self._offer(arrival, request, role)
+            ours = await offered(self._server_tools, arrival.conversation, request, role)
             canonical = with_server_tools(canonical, ours)
             asked = arrival.asked(canonical.request, role)
             looked = await self._look(arrival, canonical, asked)
@@ -176,51 +174,29 @@ class Pipeline:
             )
         )
 
-    # ------------------------------------------------------------------------------ the search
-
-    def _wanted(
-        self, arrival: Arrival, request: MessagesRequest, role: Role
-    ) -> SearchWanted | None:
-        """The search that the request is, unless whoever answers it makes it himself."""
-        if self._search is None or role is not Role.SEARCH:
-            return None
-        way = self._gateway.way(arrival.asked(request, role))
-        return None if way is None or way.relays else wanted_of(request)
-
-    async def _with_results(self, arrival: Arrival, canonical: Canonical, role: Role) -> Canonical:
-        """The request with what searches put into its turns; a new turn may get its own.
-
-        A request that may be passed on is passed on as it is.
-        """
-        if self._search is None or role not in (Role.MAIN, Role.COMPACT, Role.COUNT):
-            return canonical
-        injector = self._search.injector
-        if not injector.concerned:
-            return canonical
-        way = self._gateway.way(arrival.asked(canonical.request, role))
-        if way is None or way.relays:
-            return canonical
-        if role is Role.MAIN and not arrival.replay_of:
-            return await injector.injected(canonical, arrival.conversation, arrival.id)
-        return await injector.restored(canonical, arrival.conversation)
+    # ------------------------------------------------------------------------ who answers it
 
     async def _searched(
         self, wanted: SearchWanted, canonical: Canonical, recorder: Recorder
     ) -> Searched:
-        assert self._search is not None
         searching = await self._search.looked(wanted, recorder, canonical.request.model)
-        searched = Searched(
-            searching,
-            self._search.service,
-            self._ledger,
-            self._options.exchange,
-            self._new_id,
-            self._forget,
-        )
+        options = self._options.exchange
+        searched = Searched(searching, self._ledger, options, self._new_id, self._forget)
         recorder.admitted(searched.admission, searched.route_reason)
         self._running[searched.id] = searched
         self._announcer.admitted(searched, canonical, "")
         return searched
+
+    def _passed_on(
+        self, arrival: Arrival, request: MessagesRequest, role: Role
+    ) -> Callable[[], bool]:
+        """Says whether the request may go to somebody as it came, or to nobody at all."""
+
+        def passed_on() -> bool:
+            way = self._gateway.way(arrival.asked(request, role))
+            return way is None or way.relays
+
+        return passed_on
 
     def _way(self, asked: Asked, request: MessagesRequest) -> Way | None:
         """Who may answer, and what of the request they are shown."""
@@ -264,19 +240,6 @@ class Pipeline:
         exchange = self._exchange(admitted, echo=not arrival.replay_of)
         self._announcer.admitted(exchange, canonical, job.echo_fate or "")
         return exchange
-
-    async def _offer(
-        self, arrival: Arrival, request: MessagesRequest, role: Role
-    ) -> tuple[ToolDefinition, ...]:
-        """Tools that run here, for a conversation whose client has tools itself.
-
-        Counted too is only a whole prompt: the client counts its parts one by one.
-        """
-        whole = role in _CONVERSING or (role is Role.COUNT and bool(request.system))
-        if self._server_tools is None or not request.tools or not whole:
-            return ()
-        names = {tool.name for tool in request.tools}
-        return await self._server_tools.offer(arrival.conversation, names)
 
     def _rounds(
         self,
@@ -347,8 +310,9 @@ class Pipeline:
         recorder = self._announcer.received(arrival, request, Role.COUNT)
         try:
             canonical = canonicalise(with_examples(request), self._disabled)
-            canonical = await self._with_results(arrival, canonical, Role.COUNT)
-            ours = await self._offer(arrival, request, Role.COUNT)
+            passed_on = self._passed_on(arrival, request, Role.COUNT)
+            canonical = await self._search.with_results(arrival, canonical, Role.COUNT, passed_on)
+            ours = await offered(self._server_tools, arrival.conversation, request, Role.COUNT)
             canonical = with_server_tools(canonical, ours)
             shaping = Shaping(self.prompter, arrival, Role.COUNT)
             name, reason, tokens = await self._gateway.count(

@@ -15,9 +15,10 @@ from anyclaude.prompt.canonical import Canonical
 from anyclaude.prompt.server_calls import unroll
 from anyclaude.server_tools import ServerCall, ServerResult, ServerTools, split_name
 from anyclaude.tools.call_stream import CallStream
-from anyclaude.types import Block, Message, ToolDefinition, Usage
+from anyclaude.types import Block, Message, MessagesRequest, Role, ToolDefinition, Usage
 
 Ran = tuple[Pending, ServerResult]
+_CONVERSING = frozenset({Role.MAIN, Role.SUBAGENT, Role.COMPACT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,19 @@ class Rounds:
             decode_ms=sum(one.decode_ms for one in every),
             time_saved_ms=sum(one.time_saved_ms for one in every),
         )
+
+
+async def offered(
+    tools: ServerTools | None, conversation: str, request: MessagesRequest, role: Role
+) -> tuple[ToolDefinition, ...]:
+    """Tools that run here, for a conversation whose client has tools itself.
+
+    Counted too is only a whole prompt: the client counts its parts one by one.
+    """
+    whole = role in _CONVERSING or (role is Role.COUNT and bool(request.system))
+    if tools is None or not request.tools or not whole:
+        return ()
+    return await tools.offer(conversation, {tool.name for tool in request.tools})
 
 
 def with_server_tools(canonical: Canonical, ours: Sequence[ToolDefinition]) -> Canonical:

@@ -15,7 +15,6 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -37,9 +36,9 @@ from anyclaude.events import (
 )
 from anyclaude.fleet import share_breakers
 from anyclaude.ids import new_id
-from anyclaude.injecting import Injector
 from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
+from anyclaude.mcp.client.opening import open_hub
 from anyclaude.options import engine_options, pipeline_options, prompt_options
 from anyclaude.pipeline import Pipeline
 from anyclaude.prompt.echo import EchoStore
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from anyclaude.engine.engine import Engine
     from anyclaude.engine.worker import ModelLoader
     from anyclaude.gateway import Gateway
+    from anyclaude.injecting import Injector
     from anyclaude.keys.limiter import Limiter
     from anyclaude.logs.log import RequestLog
     from anyclaude.mcp.client.hub import Hub
@@ -155,23 +155,16 @@ class Runtime:
         from anyclaude.steering.backends import Backends
         from anyclaude.steering.caches import Caches
 
-        search = await open_search(
-            settings, self._parts, report=self._from_threads(), wall=self._wall
+        injector = await open_search(
+            settings, ledger, self._parts, report=self._from_threads(), wall=self._wall
         )
         gateway = self._start_gateway(engine)
         if stores.state is not None:
             self._background(share_breakers(settings, gateway, stores.state, wall=self._wall))
         answers = Answers(ledger, stores.answers)
-        injector = Injector(
-            search.service,
-            search.insertions,
-            ledger,
-            on=settings.search.proactive,
-            wall=self._wall,
-        )
         decisions = open_decisions(settings, self._parts, report=self.bus.publish, wall=self._wall)
         prompter = Prompter(ledger, prompt_options(settings), decisions, open_summariser(settings))
-        hub = await self._start_mcp()
+        hub = await open_hub(settings, self._parts, self.bus.publish)
         pipeline = Pipeline(
             gateway,
             echo,
@@ -179,13 +172,13 @@ class Runtime:
             pipeline_options(settings, streams),
             new_id,
             answers,
-            WebSearch(search.service, injector),
+            WebSearch(injector),
             prompter,
             hub,
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
-        caches = Caches(engine, stores.answers, answers, search.service.cache)
+        caches = Caches(engine, stores.answers, answers, injector.service.cache)
         self._steering = self._start_meters(
             engine, requests, pipeline, ledger.recent, meter, backends, caches, injector, hub
         )
@@ -253,21 +246,6 @@ class Runtime:
         )
         self._background(checker.run(gateway.elsewhere))
         return gateway
-
-    async def _start_mcp(self) -> Hub | None:
-        """The MCP servers whose tools run here; without any, nothing of it is imported."""
-        settings = self.settings
-        if not (settings.mcp or settings.tools.mcp_file):
-            return None
-        from anyclaude.mcp.client.file import servers_of
-        from anyclaude.mcp.client.hub import Hub, check_installed
-
-        check_installed()
-        file = Path(settings.tools.mcp_file) if settings.tools.mcp_file else None
-        hub = Hub(servers_of(dict(settings.mcp), file, os.environ), self.bus.publish)
-        self._parts.push_async_callback(hub.close)
-        await hub.start()
-        return hub
 
     def _from_threads(self) -> Callable[[SystemEvent], None]:
         """What other threads report to; at the very end nobody listens any more."""

@@ -8,30 +8,35 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from anyclaude.arrival import Arrival
 from anyclaude.backend import Admission, Finish
 from anyclaude.errors import ApiError
 from anyclaude.events import FirstToken, OutputDelta
 from anyclaude.exchange import CLIENT_CLOSED_REQUEST, ExchangeOptions, StreamNotes
 from anyclaude.injecting import Injector
 from anyclaude.ledger import Ledger
+from anyclaude.prompt.canonical import Canonical
 from anyclaude.record import Recorder
 from anyclaude.records import RequestRecord
 from anyclaude.search import blocks
-from anyclaude.search.asked import SearchWanted
+from anyclaude.search.asked import SearchWanted, wanted_of
 from anyclaude.search.blocks import row_of
 from anyclaude.search.service import SearchService
 from anyclaude.search.values import GIVEN_UP, Outcome
 from anyclaude.stream import Emitter, MessageBuilder, StreamError, StreamEvent
-from anyclaude.types import JsonValue, Tier, Usage
+from anyclaude.types import JsonValue, MessagesRequest, Role, Tier, Usage
 
 BACKEND = "search"
 """What rows and headers have for a backend where none was asked."""
+
+_HAVE_RESULTS = frozenset({Role.MAIN, Role.COMPACT, Role.COUNT})
 
 
 @dataclass(frozen=True, slots=True)
 class Searching:
     """A request that is a search; ``known`` is what came of it if nobody needs to be asked."""
 
+    service: SearchService
     wanted: SearchWanted
     known: Outcome | None
     recorder: Recorder
@@ -39,19 +44,46 @@ class Searching:
 
 
 class WebSearch:
-    """Search as the pipeline has it: requests that are one, and turns that get results."""
+    """Search as the pipeline has it: requests that are one, and turns that get results.
 
-    def __init__(self, service: SearchService, injector: Injector) -> None:
-        self.service = service
-        self.injector = injector
+    Without an ``injector`` there is none of it. Whether a request may be passed on, as it is, is
+    asked only where it matters.
+    """
+
+    def __init__(self, injector: Injector | None = None) -> None:
+        self._injector = injector
+
+    def wanted(
+        self, request: MessagesRequest, role: Role, passed_on: Callable[[], bool]
+    ) -> SearchWanted | None:
+        """The search that the request is, unless whoever answers it makes it himself."""
+        if self._injector is None or role is not Role.SEARCH or passed_on():
+            return None
+        return wanted_of(request)
+
+    async def with_results(
+        self, arrival: Arrival, canonical: Canonical, role: Role, passed_on: Callable[[], bool]
+    ) -> Canonical:
+        """The request with what searches put into its turns; a new turn may get its own."""
+        injector = self._injector
+        if injector is None or role not in _HAVE_RESULTS:
+            return canonical
+        if not injector.concerned or passed_on():
+            return canonical
+        if role is Role.MAIN and not arrival.replay_of:
+            return await injector.injected(canonical, arrival.conversation, arrival.id)
+        return await injector.restored(canonical, arrival.conversation)
 
     async def looked(self, wanted: SearchWanted, recorder: Recorder, model: str) -> Searching:
         """With results of earlier, if there are any; a client that allows no search gets none."""
+        assert self._injector is not None, "what is wanted came from here"
+        service = self._injector.service
         if wanted.max_uses is not None and wanted.max_uses < 1:
             text = f"the client allows {wanted.max_uses} searches"
             known = Outcome(wanted.query.text, error="max_uses_exceeded", detail=text)
-            return Searching(wanted, known, recorder, model)
-        return Searching(wanted, await self.service.known(wanted.query), recorder, model)
+            return Searching(service, wanted, known, recorder, model)
+        known_already = await service.known(wanted.query)
+        return Searching(service, wanted, known_already, recorder, model)
 
 
 class Searched:
@@ -60,7 +92,6 @@ class Searched:
     def __init__(
         self,
         searching: Searching,
-        service: SearchService,
         ledger: Ledger,
         options: ExchangeOptions,
         new_id: Callable[[str], str],
@@ -75,7 +106,7 @@ class Searched:
         self.admission = Admission(BACKEND, searching.model, Usage(), tier)
         self._wanted = searching.wanted
         self._recorder = searching.recorder
-        self._service = service
+        self._service = searching.service
         self._ledger = ledger
         self._options = options
         self._new_id = new_id

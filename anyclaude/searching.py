@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 from anyclaude.backends.http import Timeouts, Upstream
 from anyclaude.backends.json_calls import json_calls
 from anyclaude.config.settings import SearchSettings, Settings
 from anyclaude.events import SystemEvent
+from anyclaude.injecting import Injector
+from anyclaude.ledger import Ledger
 from anyclaude.search.cache import CacheOptions, ResultCache
 from anyclaude.search.file import FILE_NAME, SearchFile
 from anyclaude.search.http import Fetch, Headers
@@ -27,22 +28,15 @@ from anyclaude.types import JsonObject, JsonValue
 MB = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class SearchParts:
-    """What the rest of the process has of it."""
-
-    service: SearchService
-    insertions: Insertions
-
-
 async def open_search(
     settings: Settings,
+    ledger: Ledger,
     parts: AsyncExitStack,
     *,
     report: Callable[[SystemEvent], None],
     wall: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
-) -> SearchParts:
+) -> Injector:
     """Opens its file and has ``parts`` close everything, in the opposite order.
 
     ``report`` may be called on another thread.
@@ -64,7 +58,7 @@ async def open_search(
     )
     providers = tuple(_providers(search, parts))
     service = SearchService(providers, cache, options, clock=clock)
-    return SearchParts(service, insertions)
+    return Injector(service, insertions, ledger, on=search.proactive, wall=wall)
 
 
 def _providers(search: SearchSettings, parts: AsyncExitStack) -> Iterator[Provider]:

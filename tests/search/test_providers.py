@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from anyclaude.config.settings import SearchSettings, Settings
+from anyclaude.events import Bus
+from anyclaude.ledger import Ledger, RecordSink
+from anyclaude.recent import RecentDetails
 from anyclaude.search.providers import brave, serpapi, tavily
 from anyclaude.search.service import SearchService
 from anyclaude.search.values import Query
@@ -54,7 +58,9 @@ async def service_of(
         **{**given, **more},  # type: ignore[arg-type]
     )
     settings = Settings(folder, folder / "log.duckdb", search=search)
-    return (await open_search(settings, parts, report=lambda event: None)).service
+    # Finding something writes no row, so the ledger needs no log.
+    ledger = Ledger(cast(RecordSink, None), Bus(), RecentDetails())
+    return (await open_search(settings, ledger, parts, report=lambda event: None)).service
 
 
 @pytest.mark.parametrize("name", SERVERS)
