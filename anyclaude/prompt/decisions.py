@@ -71,7 +71,9 @@ class Decisions:
             found, warnings = await loop.run_in_executor(self._thread, self._read, conversation)
             self._tell(warnings)
         # Another request of the same conversation may have decided meanwhile.
-        return self._known.setdefault(conversation, found)
+        known = self._known.setdefault(conversation, found)
+        self._forget_oldest()
+        return known
 
     async def decide(
         self, conversation: str, *, tier: str | None = None, cut: str | None = None
@@ -85,13 +87,16 @@ class Decisions:
         if cut is not None:
             decision = replace(decision, cut=cut)
         self._known[conversation] = decision
-        while len(self._known) > MOST:
-            self._known.popitem(last=False)
+        self._forget_oldest()
         if self._path is not None and not self._closed:
             loop = asyncio.get_running_loop()
             self._tell(
                 await loop.run_in_executor(self._thread, self._write, conversation, decision)
             )
+
+    def _forget_oldest(self) -> None:
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)
 
     async def close(self) -> None:
         """Writes what is left and closes the file."""

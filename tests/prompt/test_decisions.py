@@ -51,6 +51,15 @@ async def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.Monk
     await decisions.close()
 
 
+async def test_who_only_asks_is_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 2)
+    kept = Decisions()
+    await kept.decide("a", tier="strong")
+    for name in ("b", "c", "d"):
+        await kept.of(name)
+    assert await kept.of("a") == Decision()
+
+
 async def test_a_file_that_cant_be_used_is_told_of_and_costs_nothing(tmp_path: Path) -> None:
     said: list[SystemEvent] = []
     blocked = tmp_path / "file"

@@ -39,6 +39,7 @@ STORES = {
     "ToolChoice": 260,
     "_Offered": 64 * 30,  # The tools last offered in each of 64 conversations.
     "ToolVersion": 2000,
+    "Decision": 2000,  # One for each conversation.
     "Message": math.inf,  # What is below is theirs.
     "TextBlock": math.inf,
     "ToolUseBlock": math.inf,

@@ -20,6 +20,7 @@ from textual.worker import WorkerCancelled
 from anyclaude.errors import Unavailable
 from anyclaude.logs import queries
 from anyclaude.logs.questions import questions
+from anyclaude.logs.schema import REQUESTS
 from tests.tui.conftest import Opener, Stage
 from tests.tui.fake_source import READY, FakeSource
 from tests.tui.log_scenes import HOSTILE, log_at, logged_source
@@ -454,7 +455,7 @@ async def test_the_cursor_moves_over_cells_and_wide_tables_scroll(
         assert (table.row, table.column) == (1, 1)
         await stage.press("G", "end")
         assert (table.row, table.column) == (14, len(table.grid_shown.columns) - 1)
-        assert "system_id" in stage.text() and table.scroll_offset.x > 0
+        assert REQUESTS.column_names[-1] in stage.text() and table.scroll_offset.x > 0
         await stage.press(
             "g", "home", "pagedown", "pageup", "down", "right", "up", "left", "k", "h"
         )
