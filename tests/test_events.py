@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyclaude.event_json import from_json, to_json
 from anyclaude.events import (
     Bus,
     EngineState,
@@ -20,8 +21,6 @@ from anyclaude.events import (
     TierStats,
     ToolCallSeen,
     Vitals,
-    from_json,
-    to_json,
 )
 from anyclaude.records import (
     McpCallRecord,

@@ -5,14 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from anyclaude.events import (
-    RequestAdmitted,
-    RequestReceived,
-    ToolCallSeen,
-    ToolFailed,
-    from_json,
-    to_json,
-)
+from anyclaude.event_json import from_json, to_json
+from anyclaude.events import RequestAdmitted, RequestReceived, ToolCallSeen, ToolFailed
 from anyclaude.logs.log import RequestLog
 from anyclaude.metrics.meter import Meter
 from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure

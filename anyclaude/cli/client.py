@@ -34,7 +34,8 @@ from anyclaude.control import (
     Switch,
 )
 from anyclaude.errors import ApiError, EngineFailed, InvalidRequest, Unavailable
-from anyclaude.events import Event, TierStats, from_json
+from anyclaude.event_json import from_json
+from anyclaude.events import Event, TierStats
 from anyclaude.records import (
     ExportFormat,
     RequestDetail,

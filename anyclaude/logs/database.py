@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 
 from anyclaude.errors import ConfigError, Unavailable
-from anyclaude.logs.schema import migrate
+from anyclaude.logs.migrations import migrate
 
 OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,

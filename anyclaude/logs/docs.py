@@ -11,7 +11,8 @@ import sys
 import duckdb
 
 from anyclaude.logs.database import connect
-from anyclaude.logs.schema import TABLES, migrate
+from anyclaude.logs.migrations import migrate
+from anyclaude.logs.schema import TABLES
 from anyclaude.logs.views import VIEWS
 
 _HEAD = """# The log database

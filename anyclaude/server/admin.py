@@ -17,7 +17,8 @@ from quart import Quart, Response, request
 
 from anyclaude.control import ROWS_HEADER
 from anyclaude.errors import InvalidRequest, Unavailable, UnsupportedMediaType
-from anyclaude.events import Bus, to_json
+from anyclaude.event_json import to_json
+from anyclaude.events import Bus
 from anyclaude.records import ExportFormat
 from anyclaude.server.compress import event_stream
 from anyclaude.server.connection import close_later

@@ -32,15 +32,8 @@ from anyclaude.control import (
     Switch,
 )
 from anyclaude.errors import ConfigError, EngineFailed, Unavailable
-from anyclaude.events import (
-    Bus,
-    EngineState,
-    RequestFinished,
-    SystemEvent,
-    TierStats,
-    Vitals,
-    to_json,
-)
+from anyclaude.event_json import to_json
+from anyclaude.events import Bus, EngineState, RequestFinished, SystemEvent, TierStats, Vitals
 from anyclaude.records import RequestDetail, RequestRecord, SqlResult, ToolCallRecord, ToolIssue
 
 TOKEN = "admin-token"

@@ -17,8 +17,9 @@ from anyclaude.events import McpCall, SearchMade, SystemEvent, ToolFailed
 from anyclaude.logs import writer as writer_module
 from anyclaude.logs.database import connect
 from anyclaude.logs.log import RequestLog
+from anyclaude.logs.migrations import migrate
 from anyclaude.logs.rows import Entry, request_of, store
-from anyclaude.logs.schema import REQUESTS, migrate
+from anyclaude.logs.schema import REQUESTS
 from anyclaude.records import (
     McpCallRecord,
     Repair,

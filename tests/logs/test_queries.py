@@ -21,8 +21,8 @@ from anyclaude.errors import InvalidRequest
 from anyclaude.logs import queries
 from anyclaude.logs.database import connect
 from anyclaude.logs.log import RequestLog
+from anyclaude.logs.migrations import migrate
 from anyclaude.logs.queries import jsonable, run
-from anyclaude.logs.schema import migrate
 from tests.logs.clock import message, record
 
 READING = [

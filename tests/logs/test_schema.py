@@ -7,18 +7,12 @@ import duckdb
 import pytest
 
 from anyclaude.events import SystemEvent
-from anyclaude.logs import schema
+from anyclaude.logs import migrations
 from anyclaude.logs.database import connect
 from anyclaude.logs.docs import schema_markdown
+from anyclaude.logs.migrations import MIGRATIONS, Migration, migrate
 from anyclaude.logs.rows import call_of, request_of
-from anyclaude.logs.schema import (
-    MIGRATIONS,
-    REQUESTS,
-    TABLES,
-    TOOL_CALLS,
-    Migration,
-    migrate,
-)
+from anyclaude.logs.schema import REQUESTS, TABLES, TOOL_CALLS
 from anyclaude.logs.views import VIEWS
 from anyclaude.records import RequestRecord, ToolCallRecord, ToolFailure
 
@@ -56,7 +50,7 @@ def test_migrations_are_numbered_in_order_and_run_once() -> None:
 
 def test_a_migration_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = Migration(len(MIGRATIONS) + 1, "bad", ("CREATE TABLE half (a INT)", "SELECT nothing"))
-    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, bad))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, bad))
     with connect(":memory:") as con:
         with pytest.raises(duckdb.Error):
             migrate(con)
@@ -69,7 +63,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(monkeypatch: pytest.Monkey
 def test_rows_of_an_older_release_stay_and_can_be_read() -> None:
     old = MIGRATIONS[:2]
     with connect(":memory:") as con, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", old)
+        patch.setattr(migrations, "MIGRATIONS", old)
         assert migrate(con) == (1, 2)
         con.execute(
             "INSERT INTO requests (id, started_at, prefix_break_cause) "
@@ -89,7 +83,7 @@ def test_rows_of_an_older_release_stay_and_can_be_read() -> None:
 
 def test_issues_of_an_older_release_become_json() -> None:
     with connect(":memory:") as con, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:3])
+        patch.setattr(migrations, "MIGRATIONS", MIGRATIONS[:3])
         migrate(con)
         con.execute(
             "INSERT INTO tool_calls (request_id, tool_use_id, name, version, verdict, issues, "
@@ -108,7 +102,7 @@ def test_issues_of_an_older_release_become_json() -> None:
 
 def test_a_row_from_before_the_keys_has_none() -> None:
     with connect(":memory:") as con, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:4])
+        patch.setattr(migrations, "MIGRATIONS", MIGRATIONS[:4])
         assert migrate(con)[-1] == 4
         con.execute(
             "INSERT INTO requests (id, started_at, status, input_tokens) "
@@ -125,7 +119,7 @@ def test_a_row_from_before_the_keys_has_none() -> None:
 def test_a_file_of_an_older_release_survives_its_migration(tmp_path: Path) -> None:
     path = str(tmp_path / "old.duckdb")
     with pytest.MonkeyPatch.context() as patch, connect(path) as con:
-        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
+        patch.setattr(migrations, "MIGRATIONS", MIGRATIONS[:2])
         migrate(con)
         con.execute(
             "INSERT INTO requests (id, started_at) VALUES ('req_1', TIMESTAMP '2026-01-01')"

@@ -9,7 +9,7 @@ import pytest
 from anyclaude.events import ToolFailed
 from anyclaude.logs.database import connect
 from anyclaude.logs.log import RequestLog
-from anyclaude.logs.schema import migrate
+from anyclaude.logs.migrations import migrate
 from anyclaude.logs.views import VIEWS
 from anyclaude.records import Repair, ToolFailure, ToolIssue
 from tests.logs.clock import START, call, record

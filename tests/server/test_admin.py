@@ -14,14 +14,8 @@ import pytest
 
 from anyclaude.cli.client import AdminClient
 from anyclaude.errors import Conflict, NotFound, PermissionDenied
-from anyclaude.events import (
-    EngineState,
-    OutputDelta,
-    RequestFinished,
-    SystemEvent,
-    ToolCallSeen,
-    from_json,
-)
+from anyclaude.event_json import from_json
+from anyclaude.events import EngineState, OutputDelta, RequestFinished, SystemEvent, ToolCallSeen
 from anyclaude.records import RequestRecord, SqlResult, ToolCallRecord, ToolIssue
 from tests.server.conftest import BODY
 from tests.server.fakes import CALL, MCP, SLOT, SWITCH, TOKEN, TREE, Running, serving

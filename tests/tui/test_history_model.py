@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyclaude.logs.database import connect
+from anyclaude.logs.migrations import migrate
 from anyclaude.logs.queries import run
 from anyclaude.logs.rows import Entry, store
-from anyclaude.logs.schema import migrate
 from anyclaude.records import RequestRecord, SqlResult, ToolCallRecord
 from tests.tui.fake_source import NOON
 from tests.tui.log_scenes import DAY, HOSTILE, SESSIONS, calls, logged, records

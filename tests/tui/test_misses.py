@@ -174,8 +174,8 @@ async def test_a_server_that_cannot_say_changes_nothing(console: Opener) -> None
 
 def test_the_question_is_one_that_the_log_can_answer() -> None:
     from anyclaude.logs.database import connect
+    from anyclaude.logs.migrations import migrate
     from anyclaude.logs.queries import run
-    from anyclaude.logs.schema import migrate
 
     with connect(":memory:") as con:
         migrate(con)

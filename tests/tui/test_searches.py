@@ -8,7 +8,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from anyclaude.control import Switch
 from anyclaude.errors import InvalidRequest
-from anyclaude.events import FirstToken, SearchMade, from_json, to_json
+from anyclaude.event_json import from_json, to_json
+from anyclaude.events import FirstToken, SearchMade
 from anyclaude.records import SearchRecord
 from tests.tui.conftest import Opener, Stage
 from tests.tui.fake_source import NOON, READY, FakeSource, request, session

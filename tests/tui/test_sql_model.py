@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude.logs.database import connect
+from anyclaude.logs.migrations import migrate
 from anyclaude.logs.queries import run
 from anyclaude.logs.questions import questions
-from anyclaude.logs.schema import migrate
 from anyclaude.logs.views import VIEWS
 from anyclaude.records import SqlResult
 from tui.lines import plain_text
