@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from anyclaude.arrival import CHARS_PER_TOKEN
 from anyclaude.backend import Backend, Measured
@@ -29,6 +30,7 @@ _AUTO_SHARE = 4
 """Tier auto lets system prompt and tools take this part of the window."""
 _COUNTED = 64
 _DECIDES = frozenset({Role.MAIN, Role.SUBAGENT})
+_MEASURES: dict[type[Backend], bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +169,23 @@ class Prompter:
 
 async def count(backend: Backend, texts: Sequence[str]) -> tuple[int, ...]:
     """The tokens of each text, by the backend's tokenizer or, where it has none, estimated."""
-    if isinstance(backend, Measured):
-        return await backend.count_texts(texts)
+    if (measured := _measured(backend)) is not None:
+        return await measured.count_texts(texts)
     return tuple(round(len(text) / CHARS_PER_TOKEN) for text in texts)
 
 
 def window_of(backend: Backend) -> int:
     """The backend's window in tokens, 0 where it isn't known."""
-    return backend.context_limit if isinstance(backend, Measured) else 0
+    measured = _measured(backend)
+    return measured.context_limit if measured is not None else 0
+
+
+def _measured(backend: Backend) -> Measured | None:
+    """The backend if it knows its tokens; asked of a class once, for it takes 0.1 ms."""
+    kind = type(backend)
+    if kind not in _MEASURES:
+        _MEASURES[kind] = isinstance(backend, Measured)
+    return cast(Measured, backend) if _MEASURES[kind] else None
 
 
 def fixed_texts(request: MessagesRequest) -> list[str]:
