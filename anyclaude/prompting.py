@@ -29,6 +29,7 @@ from anyclaude.types import MessagesRequest, Role, TextBlock
 _AUTO_SHARE = 4
 """Tier auto lets system prompt and tools take this part of the window."""
 _COUNTED = 64
+_MOST_TOLD = 1_000
 _DECIDES = frozenset({Role.MAIN, Role.SUBAGENT})
 _MEASURES: dict[type[Backend], bool] = {}
 
@@ -72,7 +73,7 @@ class Prompter:
         self.on = True
         """Whether prompts are shortened at all; a conversation keeps its tier meanwhile."""
         self._told: set[str] = set()
-        """Prompts of which it was said that they are used untouched; there are few."""
+        """Prompts of which it was said that they are used untouched."""
         self._sections: OrderedDict[tuple[str, str], tuple[PromptSection, ...]] = OrderedDict()
 
     def identity(self, request: MessagesRequest) -> tuple[tuple[str, str], ...]:
@@ -96,6 +97,8 @@ class Prompter:
         tier = await self._tier(backend, request, of)
         shown = await asyncio.to_thread(self.optimiser.show, request, tier)
         if shown.failure and shown.id not in self._told:
+            if len(self._told) >= _MOST_TOLD:
+                self._told.clear()
             self._told.add(shown.id)
             said = f"the untouched prompt is used: {shown.failure}"
             self.ledger.event("prompt", said, of.request_id, level="warning")
