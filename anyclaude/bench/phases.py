@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from anyclaude.bench.client import Client, Running
@@ -78,42 +79,66 @@ async def prefix(round: Round) -> None:
 
 
 async def _ask_again(round: Round, size: int) -> None:
+    """Every server in turn is asked each prompt, and its forward pass timed next to our answer:
+    a machine that slows down slows all of them."""
     system = round.words.system(size)
-    first = Prompt(system, (round.words.question("First question"),))
-    ours: list[tuple[str, Prompt, str]] = []
+    phases = ("cold", *("turn", "branch", "back") * round.sizes.cycles)
+    talks = {server.name: _Talk(system) for server in round.servers}
 
-    async def measure(server: Server) -> None:
-        talk: list[tuple[str, Prompt, str]] = []
-
-        async def ask(phase: str, prompt: Prompt) -> str:
-            answer = await server.client.ask(prompt, TTFT_TOKENS)
-            round.add(phase, server.name, answer.ttft, words=size)
-            talk.append((phase, prompt, answer.text))
-            if server is round.own:
-                tokens.append(answer.prompt_tokens)
-            return answer.text
-
-        prompt, text = first, await ask("cold", first)
-        for cycle in range(round.sizes.cycles):
-            prompt = prompt.then(text, round.words.question(f"Question {2 * cycle + 2}"))
-            text = await ask("turn", prompt)
-            await ask("branch", Prompt(system, (round.words.question(f"Conversation {cycle}"),)))
-            prompt = prompt.then(text, round.words.question(f"Question {2 * cycle + 3}"))
-            text = await ask("back", prompt)
+    async def measure(server: Server, number: int, phase: str) -> None:
+        talk = talks[server.name]
+        if len(talk.asked) < number:
+            return  # it failed before
+        prompt = talk.next(phase, round.words.question(f"Question {number}"))
+        answer = await server.client.ask(prompt, TTFT_TOKENS)
+        round.add(phase, server.name, answer.ttft, words=size)
+        known = tuple(talk.asked)
+        talk.add(phase, prompt, answer.text)
         if server is round.own:
-            ours.extend(talk)
+            await round.own.written()
+            await _own_pass(round, phase, size, prompt, known, answer.prompt_tokens)
 
-    tokens: list[int] = []
-    await round.each(measure)
-    round.begun[size] = ours[0][1:]
-    for index, (phase, prompt, _) in enumerate(ours):
-        took = await round.floor.first(prompt, [known[1:] for known in ours[:index]])
-        round.add(phase, FLOOR, took["seconds"], words=size)
-        if took["prompt_tokens"] != tokens[index]:
-            round.figures.note(
-                f"{phase} at {size} words is a prompt of {tokens[index]} tokens for anyclaude and"
-                f" of {took['prompt_tokens']:.0f} by mlx-lm's template"
-            )
+    for number, phase in enumerate(phases):
+        await round.each(partial(measure, number=number, phase=phase))
+    round.begun[size] = talks[round.own.name].asked[0]
+
+
+class _Talk:
+    """What a server was asked behind one cold prompt, and what it answered."""
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._grown: tuple[Prompt, str] | None = None
+        self.asked: list[tuple[Prompt, str]] = []
+
+    def next(self, phase: str, question: str) -> Prompt:
+        if self._grown is None or phase == "branch":
+            return Prompt(self._system, (question,))
+        prompt, answer = self._grown
+        return prompt.then(answer, question)
+
+    def add(self, phase: str, prompt: Prompt, answer: str) -> None:
+        self.asked.append((prompt, answer))
+        if phase != "branch":
+            self._grown = (prompt, answer)
+
+
+async def _own_pass(
+    round: Round,
+    phase: str,
+    size: int,
+    prompt: Prompt,
+    known: Sequence[tuple[Prompt, str]],
+    tokens: int,
+) -> None:
+    """The model's own forward pass over what is new in ``prompt`` after the ``known`` ones."""
+    took = await round.floor.first(prompt, known)
+    round.add(phase, FLOOR, took["seconds"], words=size)
+    if took["prompt_tokens"] != tokens:
+        round.figures.note(
+            f"{phase} at {size} words is a prompt of {tokens} tokens for anyclaude and"
+            f" of {took['prompt_tokens']:.0f} by mlx-lm's template"
+        )
 
 
 async def restart(round: Round) -> None:

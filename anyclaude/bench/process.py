@@ -184,7 +184,7 @@ class OwnServer:
 
     async def restart(self) -> None:
         """Stops it once what it wants on disk is there, and starts it on the same folder."""
-        await self._written()
+        await self.written()
         await self.stop()
         await self.start()
 
@@ -204,7 +204,7 @@ class OwnServer:
     async def flush(self) -> None:
         await self._ask("DELETE", "/anyclaude/cache")
 
-    async def _written(self) -> None:
+    async def written(self) -> None:
         """Waits for the SSD tier to stop growing, for half a minute at most."""
         before: object = None
         async with asyncio.timeout(WRITTEN_WITHIN_S + 5):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -28,12 +28,16 @@ class Asked:
         self.name = name
         self.client = Client(name, double.url, Anthropic(), {})
         self.kv = 0
+        self.settled = 0
 
     def memory(self) -> int:
         return 1000 + 3 * self.kv
 
     async def flush(self) -> None:
         self.kv = 0
+
+    async def written(self) -> None:
+        self.settled += 1
 
     async def tier(self, name: str) -> Mapping[str, Any]:
         self.kv += {0: 100, 100: 1350, 1450: 250}[self.kv]
@@ -48,11 +52,13 @@ class Passes:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Prompt, Sequence[tuple[Prompt, str]]]] = []
+        self.seen: Callable[[str], None] = lambda name: None
 
     async def first(
         self, prompt: Prompt, known: Sequence[tuple[Prompt, str]] = (), *, run: bool = True
     ) -> Mapping[str, float]:
         self.asked.append((prompt, tuple(known)))
+        self.seen("floor")
         return {"prompt_tokens": 35, "new_tokens": 8 if known else 35, "seconds": 0.5}
 
 
@@ -77,8 +83,9 @@ def test_the_command_offers_every_phase_in_its_order() -> None:
 
 async def test_the_floor_knows_what_was_asked_before() -> None:
     with serving(Reply(answer("a", "b"))) as double:
-        round = round_of(Asked(OURS, double))
+        round = round_of(own := Asked(OURS, double))
         await prefix(round)
+    assert own.settled == 8, "nothing is being written while the forward pass is timed"
     asked = cast(Passes, round.floor).asked
     assert len(asked) == 8
     cold, turn, branch, back = (known for _, known in asked[:4])
@@ -104,6 +111,21 @@ async def test_warm_prompts_are_asked_again_behind_one_cold_one() -> None:
     turns = [prompt.turns for prompt in asked]
     assert len(set(turns)) == 10
     assert [len(turn) for turn in turns] == [1, 3, 1, 5, 7, 1, 9, 11, 1, 13]
+
+
+async def test_servers_and_the_floor_are_asked_in_turn() -> None:
+    times: list[str] = []
+    ours = Reply(answer("a"), before=lambda part: times.append("ours") if not part else None)
+    other = Reply(answer("b"), before=lambda part: times.append("peer") if not part else None)
+    with serving(ours) as one, serving(other) as two:
+        round = round_of(Asked(OURS, one), Asked("peer", two))
+        passes = cast(Passes, round.floor)
+        passes.seen = times.append
+        await prefix(round)
+        turns = [len(body["messages"]) for _, _, body in two.asked]
+    assert times == ["ours", "floor", "peer"] * 8
+    assert turns == [1, 3, 1, 5] * 2
+    assert all(answer == "a" for _, known in passes.asked for _, answer in known)
 
 
 async def test_a_stream_is_measured_beside_a_prompt_and_left() -> None:
