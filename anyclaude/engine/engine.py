@@ -21,6 +21,7 @@ from anyclaude.engine.flights import Flights
 from anyclaude.engine.generation import MlxGeneration
 from anyclaude.engine.job import JobReport
 from anyclaude.engine.kv import KVTree
+from anyclaude.engine.memory_policy import size
 from anyclaude.engine.on_loop import OnLoop
 from anyclaude.engine.options import EngineOptions
 from anyclaude.engine.prefix_break import Reuse
@@ -369,7 +370,9 @@ class Engine:
         self._event("error", "error", f"a step of the model failed ({requests} requests): {error}")
 
     def evicted(self, nbytes: int) -> None:
-        self._event("info", "memory", f"the prefix cache evicted {nbytes / 2**20:.0f} MiB")
+        budget = size(self._options.limits.cache_bytes)
+        said = f"the prefix cache evicted {size(nbytes)} to keep to {budget} (cache.memory_gb)"
+        self._event("info", "memory", said)
 
     def said(
         self, level: Literal["info", "warning"], kind: Literal["memory", "reset"], message: str
