@@ -174,12 +174,24 @@ async def test_a_flush_of_the_disk_really_deletes(
     await house.ask(LONG)
     await house.written()
     assert house.engine.caches.tiers()[1].entries > 0
-    freed = await house.engine.caches.flush_disk()
+    freed = await house.engine.flush_disk()
     assert freed.entries > 0 and freed.nbytes > 0
     assert not [p for p in (tmp_path / "kv").rglob("*-*") if p.is_file()]
     await house.engine.flush()
     again = await house.ask(LONG, id="again")
     assert again.read == 0
+
+
+async def test_what_waited_for_the_disk_is_not_written_after_a_flush_of_it(
+    start: Start, embedded_model_dir: Path, tmp_path: Path
+) -> None:
+    house = await start(DoubleLoader(embedded_model_dir, digest))
+    first = await house.ask(LONG)
+    await house.engine.flush_disk()
+    await house.written()
+    assert not [p for p in (tmp_path / "kv").rglob("kv-*") if p.is_file()]
+    again = await house.ask(LONG, id="again")
+    assert again.read == first.finish.usage.prompt_tokens - 1, "memory has it still"
 
 
 async def test_broken_files_cost_a_prefill_and_an_event(

@@ -109,7 +109,9 @@ async def test_what_the_budget_has_no_room_for_is_told_with_the_reason(
     assert rig.engine.caches.tiers()[0].bytes <= 1 << 20
     told = [e.message for e in rig.events.drain() if isinstance(e, SystemEvent)]
     evicted = [message for message in told if "evicted" in message]
-    assert evicted and all(message.endswith("to keep to 1 MB (cache.memory_gb)") for message in evicted)
+    assert evicted and all(
+        message.endswith("to keep to 1 MB (cache.memory_gb)") for message in evicted
+    )
 
 
 async def test_cancel_while_decoding_frees_the_row(start_rig: StartRig) -> None:
