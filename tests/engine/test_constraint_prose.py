@@ -25,7 +25,9 @@ def test_an_answer_stays_free_from_its_beginning_to_its_end(dialect: Dialect, mo
         assert mode == "none" and not dialect.start, "without a marker there is nothing to forbid"
         return
     plan = AnswerPlan(grammar, words)
-    for answer in ANSWERS:
+    near = [answer for answer in ANSWERS if dialect.start[:2] in answer]
+    assert near, "the others have nothing that a call could begin with"
+    for answer in near:
         held = plan.begin(None)
         for number in words.tokens(answer.encode()):
             if not held.active:
