@@ -112,7 +112,7 @@ def test_there_are_fifty_of_them() -> None:
     assert len({tool["name"] for tool in all_tools()}) == 50
 
 
-@pytest.mark.timeout(7200 if SAMPLES else 300)
+@pytest.mark.timeout(7200)
 async def test_a_call_that_is_demanded_comes_and_fits(
     tmp_path: Path, embedded_model_dir: Path
 ) -> None:
