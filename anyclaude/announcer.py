@@ -12,7 +12,7 @@ from anyclaude.events import RequestAdmitted, RequestReceived
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical
 from anyclaude.record import Recorder
-from anyclaude.records import PromptSection, RequestDetail
+from anyclaude.records import PromptSection, RequestDetail, ToolVersion
 from anyclaude.tools.watch import Taken, ToolWatch, transformed
 from anyclaude.types import MessagesRequest, Role
 
@@ -36,6 +36,11 @@ class Announcer:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._watch = ToolWatch()
+
+    @property
+    def tools(self) -> tuple[ToolVersion, ...]:
+        """Every version of a tool that was offered since the start, by name and number."""
+        return self._watch.registry.tools
 
     def received(self, arrival: Arrival, request: MessagesRequest, role: Role) -> Recorder:
         recorder = Recorder(arrival.id, arrival.started_at, self._ledger.clock)

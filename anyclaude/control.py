@@ -17,6 +17,7 @@ from anyclaude.records import (
     RequestRecord,
     SqlResult,
     ToolCallRecord,
+    ToolVersion,
 )
 
 SHORTEN = "shorten"
@@ -187,6 +188,10 @@ class Control(Protocol):
 
     async def mcp(self) -> tuple[McpServerInfo, ...]:
         """The MCP servers whose tools run here."""
+        ...
+
+    async def tools(self) -> tuple[ToolVersion, ...]:
+        """Every version of a tool that clients offered since the start, by name and number."""
         ...
 
     async def slots(self) -> tuple[SlotTarget, ...]:

@@ -32,7 +32,7 @@ from anyclaude.prompt.roles import role_of
 from anyclaude.prompt.server_calls import ids_of_round
 from anyclaude.prompting import Prompter, PromptOptions
 from anyclaude.record import Recorder
-from anyclaude.records import RequestDetail, RequestRecord
+from anyclaude.records import RequestDetail, RequestRecord, ToolVersion
 from anyclaude.relaying import Relay, Relayable, admission_of
 from anyclaude.replayed import Known, Replayed
 from anyclaude.rounds import Round, Rounds, continued, offered, with_server_tools
@@ -98,6 +98,11 @@ class Pipeline:
     def set_rule(self, name: str, on: bool) -> None:
         """Turns a rule on or off for the requests that come; ``name`` is one of the rules'."""
         self._disabled = self._disabled - {name} if on else self._disabled | {name}
+
+    @property
+    def tools(self) -> tuple[ToolVersion, ...]:
+        """Every version of a tool that was offered since the start, by name and number."""
+        return self._announcer.tools
 
     # ------------------------------------------------------------------- before the first byte
 

@@ -66,6 +66,20 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolVersion:
+    """One definition of a tool that a client offered. ``version`` counts from 1; the next one has
+    another description or schema, of which ``schema_hash`` is a hash. Instants are Unix seconds;
+    ``deprecated``: nobody offers it any more."""
+
+    name: str
+    version: int
+    schema_hash: str
+    first_seen: float
+    last_seen: float
+    deprecated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCallRecord:
     """One row of ``tool_calls``. ``ms`` is the time from the call's first token to its last."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import random
 import secrets
@@ -20,20 +19,20 @@ from typing import TYPE_CHECKING
 import psutil
 
 from anyclaude.accounts import open_accounts
+from anyclaude.background import (
+    discover,
+    finish,
+    log_events,
+    meter_events,
+    name_model,
+    publish_vitals,
+)
 from anyclaude.config.files import ensure_data_dir
 from anyclaude.config.settings import Settings
 from anyclaude.config.state import ServerState, base_url, read_state, remove_state, write_state
 from anyclaude.control import Control
 from anyclaude.errors import EngineFailed, Unavailable, UsageError
-from anyclaude.events import (
-    Bus,
-    EngineState,
-    McpCall,
-    PromptShaped,
-    SearchMade,
-    SystemEvent,
-    ToolFailed,
-)
+from anyclaude.events import Bus, EngineState, SystemEvent
 from anyclaude.fleet import share_breakers
 from anyclaude.ids import new_id
 from anyclaude.keeping import Answers
@@ -68,10 +67,6 @@ if TYPE_CHECKING:
     from anyclaude.steering.backends import Backends
     from anyclaude.steering.caches import Caches
 
-log = logging.getLogger(__name__)
-
-VITALS_SECONDS = 1.0
-DISCOVERY_SECONDS = 300.0
 SETTLE_SECONDS = 0.7
 SERVE_SECONDS = 0.7
 
@@ -150,6 +145,7 @@ class Runtime:
             bills=billing,
             wall=self._wall,
         )
+        from anyclaude.caches.kv.disk_folder import FOLDER_NAME
         from anyclaude.metrics.meter import Meter
         from anyclaude.searching import open_search
         from anyclaude.steering.backends import Backends
@@ -178,11 +174,12 @@ class Runtime:
         )
         meter = Meter()
         backends = Backends(settings, gateway, engine, meter, self.bus)
-        caches = Caches(engine, stores.answers, answers, injector.service.cache)
+        kv_folder = settings.data_dir / FOLDER_NAME
+        caches = Caches(engine, stores.answers, answers, injector.service.cache, kv_folder)
         self._steering = self._start_meters(
             engine, requests, pipeline, ledger.recent, meter, backends, caches, injector, hub
         )
-        self._background(_discover(backends, settings.resilience.health_interval_s))
+        self._background(discover(backends, settings.resilience.health_interval_s))
         self._serve(listener, pipeline, engine, self._steering, backends, billing.limiter)
         self._parts.push_async_callback(self._settle, ledger, engine, self._steering)
         self._publish_state(listener)
@@ -208,7 +205,7 @@ class Runtime:
             report=self.bus.publish,
         )
         self._parts.push_async_callback(requests.close)
-        self._background(self._log_events(requests))
+        self._background(log_events(self.bus, requests))
         return requests
 
     async def _start_engine(self) -> Engine:
@@ -297,8 +294,8 @@ class Runtime:
             ),
             self._wall,
         )
-        self._background(self._meter_events(meter))
-        self._background(self._publish_vitals(steering))
+        self._background(meter_events(self.bus, meter))
+        self._background(publish_vitals(self.bus, steering))
         return steering
 
     def _serve(
@@ -327,7 +324,7 @@ class Runtime:
             keys=keys,
         )
         serving = asyncio.ensure_future(listener.serve(app, self._stop))
-        self._parts.push_async_callback(_finish, serving, SERVE_SECONDS)
+        self._parts.push_async_callback(finish, serving, SERVE_SECONDS)
 
     def _publish_state(self, listener: Listener) -> None:
         host, port, data_dir = self.settings.server.host, listener.port, self.settings.data_dir
@@ -338,7 +335,7 @@ class Runtime:
 
         write("")
         self._parts.callback(remove_state, data_dir, os.getpid())
-        self._background(self._name_model(write))
+        self._background(name_model(self.bus, write))
 
     async def ready(self) -> None:
         """Returns when the model answers.
@@ -381,29 +378,7 @@ class Runtime:
             await asyncio.wait_for(ledger.settle(), SETTLE_SECONDS)
 
     def _background(self, work: Coroutine[object, object, None]) -> None:
-        self._parts.push_async_callback(_finish, asyncio.ensure_future(work), 0.0)
-
-    # ------------------------------------------------------------------------- background work
-
-    async def _log_events(self, requests: RequestLog) -> None:
-        async for event in self.bus.subscribe():
-            if isinstance(event, SystemEvent | ToolFailed | SearchMade | PromptShaped | McpCall):
-                requests.post(event)
-
-    async def _name_model(self, write: Callable[[str], None]) -> None:
-        async for event in self.bus.subscribe():
-            if isinstance(event, EngineState) and event.phase == "ready":
-                write(event.model)
-                gc.freeze()  # What is here now stays; walking it all would halt the loop 60 ms.
-
-    async def _meter_events(self, meter: Meter) -> None:
-        async for event in self.bus.subscribe():
-            meter.observe(event)
-
-    async def _publish_vitals(self, steering: Steering) -> None:
-        while True:
-            await asyncio.sleep(VITALS_SECONDS)
-            self.bus.publish(steering.measure())
+        self._parts.push_async_callback(finish, asyncio.ensure_future(work), 0.0)
 
 
 def _import_engine() -> None:
@@ -423,22 +398,3 @@ def _default_model() -> str:
 def _check_ready(state: EngineState) -> None:
     if state.phase != "ready":
         raise EngineFailed(state.detail or "the engine was stopped")
-
-
-async def _discover(backends: Backends, interval: float) -> None:
-    """Looks for the models of backends elsewhere, now and as often as their health is checked."""
-    while True:
-        await backends.discover()
-        if interval <= 0:
-            return
-        await asyncio.sleep(max(interval, DISCOVERY_SECONDS))
-
-
-async def _finish(task: asyncio.Future[None], patience: float) -> None:
-    """Lets a task end by itself for ``patience`` seconds, then cancels it."""
-    if patience:
-        await asyncio.wait({task}, timeout=patience)
-    task.cancel()
-    (result,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(result, Exception):
-        log.error("a background task ended badly", exc_info=result)

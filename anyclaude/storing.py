@@ -85,12 +85,13 @@ def open_disk(
 ) -> DiskTier | None:
     """The KV cache on disk, which ``parts`` closes; ``None`` where it is off."""
     from anyclaude.caches.kv.disk import DiskLimits, DiskTier
+    from anyclaude.caches.kv.disk_folder import FOLDER_NAME
 
     cache = settings.cache
     if not (cache.l1 and cache.l3):
         return None
     limits = DiskLimits(int(cache.disk_gb * 10**9), int(cache.disk_writes_gb_per_day * 10**9))
-    tier = DiskTier(settings.data_dir / "kv", limits, report, wall=wall)
+    tier = DiskTier(settings.data_dir / FOLDER_NAME, limits, report, wall=wall)
     parts.push_async_callback(asyncio.to_thread, tier.close)
     return tier
 

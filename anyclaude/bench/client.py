@@ -88,6 +88,7 @@ class Anthropic:
     def request(self, prompt: Prompt, max_tokens: int) -> tuple[str, dict[str, object]]:
         mark = {"type": "ephemeral"}
         system = [{"type": "text", "text": prompt.system, "cache_control": mark}]
+        choice = {"type": "any", "disable_parallel_tool_use": True}
         return "/v1/messages", {
             "model": "bench",
             "max_tokens": max_tokens,
@@ -95,6 +96,7 @@ class Anthropic:
             "temperature": 0.0,
             "system": system,
             "messages": prompt.messages(),
+            **({"tools": [prompt.tool], "tool_choice": choice} if prompt.tool else {}),
         }
 
     def read(self, answer: Answer, event: Mapping[str, Any]) -> str:

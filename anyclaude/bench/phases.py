@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -146,12 +146,17 @@ async def restart(round: Round) -> None:
 
     async def measure(server: Server) -> None:
         await server.restart()
-        for size, (begun, _) in round.begun.items():
-            prompt = Prompt(begun.system, (round.words.question("After a restart"),))
+        # The last one first: the forward pass has what comes before it still.
+        for size, known in reversed(round.begun.items()):
+            prompt = Prompt(known[0].system, (round.words.question("After a restart"),))
             answer = await server.client.ask(prompt, TTFT_TOKENS)
             round.add("restart", server.name, answer.ttft, words=size)
-            if server is round.own and not int(answer.cache.get("disk", 0)):
+            if server is not round.own:
+                continue
+            if not int(answer.cache.get("disk", 0)):
                 round.figures.note(f"after a restart nothing came from disk at {size} words")
+            await round.own.written()
+            await _own_pass(round, "restart", size, prompt, [known], answer.prompt_tokens)
 
     await round.each(measure)
 
@@ -361,15 +366,3 @@ async def _longest(server: Server, running: Running, start: float, stop: float) 
     if not await running.pieces(len(running.answer.pieces) + 1):
         _still(server, running)
     return max(running.answer.gaps(start, stop))
-
-
-PHASES: Mapping[str, Callable[[Round], Awaitable[None]]] = {
-    "prefix": prefix,
-    "decode": decode,
-    "streams": streams,
-    "stall": stall,
-    "join": join,
-    "restart": restart,
-    "memory": memory,
-}
-"""In the order in which they are run. ``restart`` goes on from what ``prefix`` asked."""

@@ -6,14 +6,25 @@ import importlib.metadata
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from anyclaude import __version__
+from anyclaude.bench.constrained import constrained
 from anyclaude.bench.figures import Figures, as_json
-from anyclaude.bench.phases import PHASES, Round, Server
+from anyclaude.bench.phases import (
+    Round,
+    Server,
+    decode,
+    join,
+    memory,
+    prefix,
+    restart,
+    stall,
+    streams,
+)
 from anyclaude.bench.process import FloorProcess, OwnServer, Peer
 from anyclaude.bench.workload import Prompt, Sizes, Words
 from anyclaude.config.advice import this_machine
@@ -25,6 +36,17 @@ from anyclaude.errors import AnyclaudeError
 from anyclaude.types import JsonObject, JsonValue
 
 Progress = Callable[[float, str], None]
+PHASES: Mapping[str, Callable[[Round], Awaitable[None]]] = {
+    "prefix": prefix,
+    "decode": decode,
+    "streams": streams,
+    "constrained": constrained,
+    "stall": stall,
+    "join": join,
+    "restart": restart,
+    "memory": memory,
+}
+"""In the order in which they are run. ``restart`` goes on from what ``prefix`` asked."""
 
 
 @dataclass(frozen=True, slots=True)

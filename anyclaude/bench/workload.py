@@ -11,6 +11,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anyclaude.types import JsonObject
+
 _SUBJECTS = (
     "The file", "The server", "A user", "The shell", "The project", "This function", "The window",
     "The table", "A message", "The log", "The module", "A search", "The branch", "Another tool",
@@ -63,10 +65,11 @@ QUICK = Sizes((300,), 400, 400, 100, 300, 3, 24, 12)
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation: turns alternate user, assistant, user, …"""
+    """A conversation: turns alternate user, assistant, user, …; a ``tool`` must be called."""
 
     system: str
     turns: tuple[str, ...]
+    tool: JsonObject | None = None
 
     def then(self, answer: str, question: str) -> Prompt:
         """The conversation after ``answer``, grown by one more question."""

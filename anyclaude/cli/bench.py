@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from anyclaude.bench.run import Plan, Report
     from anyclaude.config.settings import Settings
 
-PHASES = ("prefix", "decode", "streams", "stall", "join", "restart", "memory")
+PHASES = (
+    "prefix",
+    "decode",
+    "streams",
+    "constrained",
+    "stall",
+    "join",
+    "restart",
+    "memory",
+)
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[COMMAND]")

@@ -42,6 +42,7 @@ from anyclaude.records import (
     RequestRecord,
     SqlResult,
     ToolCallRecord,
+    ToolVersion,
 )
 
 T = TypeVar("T")
@@ -147,6 +148,9 @@ class AdminClient:
 
     async def mcp(self) -> tuple[McpServerInfo, ...]:
         return _list(McpServerInfo, await self._ask("GET", "/anyclaude/mcp"))
+
+    async def tools(self) -> tuple[ToolVersion, ...]:
+        return _list(ToolVersion, await self._ask("GET", "/anyclaude/tools"))
 
     async def slots(self) -> tuple[SlotTarget, ...]:
         return _list(SlotTarget, await self._ask("GET", "/anyclaude/slots"))

@@ -19,6 +19,7 @@ from anyclaude.cli.replay import replay
 from anyclaude.cli.run import run
 from anyclaude.cli.serve import serve
 from anyclaude.cli.sql import sql
+from anyclaude.cli.tools import tools
 
 
 @click.group(
@@ -40,6 +41,7 @@ COMMANDS = (
     sql,
     logs,
     cache,
+    tools,
     prompt,
     keys,
     mcp,

@@ -14,8 +14,8 @@ from anyclaude.engine.kv import KVLease
 from anyclaude.engine.prefix_break import system_id
 from anyclaude.engine.sampling import resolve_sampling
 from anyclaude.engine.scheduler import rank_of
+from anyclaude.engine.served import ServedModel
 from anyclaude.engine.template import ChatTemplate, Rendered
-from anyclaude.engine.worker import ServedModel
 from anyclaude.errors import EngineFailed, PromptTooLong
 from anyclaude.types import PrefixMiss, Role, Sampling, Tier, Tokens, ToolChoice
 

@@ -11,9 +11,9 @@ from anyclaude.caches.kv.tree import TreeStats
 from anyclaude.control import PrefixTreePicture
 from anyclaude.engine.kv import KVTree
 from anyclaude.engine.prefix_break import PrefixHistory
+from anyclaude.engine.served import ServedModel
 from anyclaude.engine.serving import Limits
 from anyclaude.engine.tally import Tally
-from anyclaude.engine.worker import ServedModel
 from anyclaude.errors import NotFound
 from anyclaude.events import TierStats
 

@@ -10,10 +10,10 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, TypeVar
 
 from anyclaude.backend import BackendRequest, Finish
-from anyclaude.caches.kv.disk import DiskTier
+from anyclaude.caches.kv.disk import DiskTier, Freed
 from anyclaude.caches.kv.tree import TreeStats
 from anyclaude.engine.admission import admission_for, constraint_for, flight_key, job_for
 from anyclaude.engine.caches import Caches
@@ -25,12 +25,16 @@ from anyclaude.engine.on_loop import OnLoop
 from anyclaude.engine.options import EngineOptions
 from anyclaude.engine.prefix_break import Reuse
 from anyclaude.engine.preparing import Prepared, prepare, render
-from anyclaude.engine.worker import Gauges, ModelLoader, ServedModel, Worker
+from anyclaude.engine.served import ServedModel
+from anyclaude.engine.standing import Standing
+from anyclaude.engine.worker import Gauges, ModelLoader, Worker
 from anyclaude.errors import EngineFailed, Overloaded, Unavailable
-from anyclaude.events import Bus, EnginePhase, EngineState, SystemEvent, SystemKind
+from anyclaude.events import Bus
 from anyclaude.types import Tokens
 
 __all__ = ["Engine", "EngineOptions"]
+
+T = TypeVar("T")
 
 LOADING_RETRY_SECONDS = 3.0
 FULL_RETRY_SECONDS = 5.0
@@ -56,19 +60,15 @@ class Engine:
     ) -> None:
         self._loader = loader
         self._options = options
-        self._bus = bus
         self._disk = disk
         self._clock = clock
-        self._wall = wall
         self._on_loop: OnLoop
         self._worker: Worker | None = None
         self.caches = Caches(disk, options.limits)
+        self._standing = Standing(options, self.caches, bus, wall, self._fail_open)
         self._paused = False
-        self._wanted = ""
-        self._phase: EnginePhase = "unloaded"
-        self._detail = "no model is loaded"
         self.flights = Flights()
-        self._pending: set[asyncio.Future[TreeStats] | asyncio.Future[None]] = set()
+        self._pending: set[asyncio.Future[Any]] = set()
         self._admitting = 0
 
     # ------------------------------------------------------------------------------ lifecycle
@@ -76,8 +76,8 @@ class Engine:
     def start(self) -> None:
         """Starts the MLX thread unless it is switched off; must be called on the event loop."""
         if self._options.switched_off:
-            return self._set_phase("unloaded", detail=self._options.switched_off)
-        self._on_loop = OnLoop(asyncio.get_running_loop(), self)
+            return self._standing.enter("unloaded", detail=self._options.switched_off)
+        self._on_loop = OnLoop(asyncio.get_running_loop(), self._standing)
         self._worker = Worker(
             self._loader,
             self._options.limits,
@@ -93,7 +93,7 @@ class Engine:
     async def stop(self) -> None:
         """Ends the thread in little over a second; open requests get an error."""
         worker = self._worker
-        self._set_phase("stopped", detail="anyclaude is stopping")
+        self._standing.enter("stopped", detail="anyclaude is stopping")
         if worker is not None:
             worker.stop()
             loop = asyncio.get_running_loop()
@@ -103,15 +103,15 @@ class Engine:
     def load(self, model: str) -> None:
         """Begins loading ``model`` (a name the loader knows); progress comes as events."""
         worker = self._live_worker()
-        self._wanted = model
-        self._set_phase("loading", detail="waiting for running answers")
+        self._standing.wanted = model
+        self._standing.enter("loading", detail="waiting for running answers")
         worker.load(model)
 
     def unload(self) -> None:
         """Frees the model once running answers are done."""
         worker = self._live_worker()
-        self._wanted = ""
-        self._set_phase("unloaded", detail="unloading")
+        self._standing.wanted = ""
+        self._standing.enter("unloaded", detail="unloading")
         worker.unload()
 
     def restart(self) -> None:
@@ -122,10 +122,10 @@ class Engine:
             self._on_loop.detach()  # A stuck thread may still end, and must not be believed.
             old.stop()
         self._fail_open(EngineFailed("the engine was restarted"))
-        self._forget_model()
+        self._standing.forget_model()
         self.start()
-        if self._wanted:
-            self.load(self._wanted)
+        if self._standing.wanted:
+            self.load(self._standing.wanted)
 
     @property
     def paused(self) -> bool:
@@ -165,11 +165,7 @@ class Engine:
     @property
     def context_limit(self) -> int:
         """Tokens that prompt and answer may take together; 0 without a model."""
-        if self.model is None:
-            return 0
-        wanted = self._options.context_limit
-        own = self.model.context_limit
-        return min(wanted, own) if wanted and own else wanted or own
+        return self._standing.context_limit
 
     async def open(self, request: BackendRequest) -> MlxGeneration:
         """Admits the request.
@@ -192,7 +188,7 @@ class Engine:
         guard = self._live_worker().guard
         if guard is not None:
             guard.preflight(len(ready.rendered.tokens))
-        if self.model is not model or self._phase != "ready":
+        if self.model is not model or self._standing.phase != "ready":
             raise Overloaded("the model is being changed", retry_after=FULL_RETRY_SECONDS)
         return self._admit(model, tree, ready)
 
@@ -216,17 +212,7 @@ class Engine:
         match = await loop.run_in_executor(None, disk.match, tokens)
         if match.length < tree.match_length(tokens) + WORTH_READING:
             return
-        there: asyncio.Future[None] = loop.create_future()
-
-        def done() -> None:
-            self._on_loop.post(lambda: None if there.done() else there.set_result(None))
-
-        self._live_worker().fetch(tokens, done)
-        self._pending.add(there)
-        try:
-            await there
-        finally:
-            self._pending.discard(there)
+        await self._reply(partial(self._live_worker().fetch, tokens))
 
     def _admit(self, model: ServedModel, tree: KVTree, ready: Prepared) -> MlxGeneration:
         request, rendered, tokens = ready.request, ready.rendered, ready.rendered.tokens
@@ -295,17 +281,17 @@ class Engine:
 
     def _require_model(self) -> tuple[ServedModel, KVTree]:
         model, tree = self.caches.model, self.caches.tree
-        if self._phase == "ready" and model is not None and tree is not None:
+        if self._standing.phase == "ready" and model is not None and tree is not None:
             self._live_worker()
             return model, tree
         self._require_switched_on()
-        if self._phase == "loading":
+        if self._standing.phase == "loading":
             raise Unavailable(
-                f"{self._wanted} is loading ({self._detail})",
+                f"{self._standing.wanted} is loading ({self._standing.detail})",
                 retry_after=LOADING_RETRY_SECONDS,
             )
-        if self._phase == "failed":
-            raise EngineFailed(f"the engine is down: {self._detail}")
+        if self._standing.phase == "failed":
+            raise EngineFailed(f"the engine is down: {self._standing.detail}")
         raise Unavailable(
             "no model is loaded; choose one with m in the console or PUT /anyclaude/model",
             retry_after=LOADING_RETRY_SECONDS,
@@ -323,83 +309,33 @@ class Engine:
 
     async def flush(self) -> TreeStats:
         """Empties the prefix tree of everything that isn't in use."""
-        done: asyncio.Future[TreeStats] = asyncio.get_running_loop().create_future()
-
-        def finished(freed: TreeStats) -> None:
-            self._on_loop.post(lambda: None if done.done() else done.set_result(freed))
-
-        self._live_worker().flush(finished)
-        self._pending.add(done)
-        try:
-            freed = await done
-        finally:
-            self._pending.discard(done)
+        freed = await self._reply(self._live_worker().flush)
         self.caches.history.flushed()
         return freed
 
-    # --------------------------------------------------- what the thread reports, on the loop
+    async def flush_disk(self) -> Freed:
+        """Deletes the files of the disk tier; what waits to be written there never is."""
+        worker = self._worker
+        if worker is not None and worker.is_alive():
+            await self._reply(worker.forget_unwritten)
+        return await self.caches.flush_disk()
 
-    def loading(self, model: str, progress: float, detail: str) -> None:
-        if model == self._wanted:
-            self._set_phase("loading", progress=progress, detail=detail)
+    async def _reply(self, command: Callable[[Callable[[T], None]], None]) -> T:
+        """What a command of the thread reports once it is done; raises when the thread ends."""
+        reply: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
-    def loaded(self, model: ServedModel, tree: KVTree) -> None:
-        self._forget_model()
-        if model.name != self._wanted:
-            return  # Another load was asked for meanwhile, and follows.
-        self.caches.model, self.caches.tree = model, tree
-        self._set_phase("ready", progress=1.0)
-        if self._options.constrain and model.constraints is not None:
-            # Made beside the first prompt's reading, rather than before it.
-            asyncio.get_running_loop().run_in_executor(None, model.constraints.vocabulary)
-        self._event("info", "model", f"{model.name} is loaded")
+        def done(value: T) -> None:
+            self._on_loop.post(lambda: None if reply.done() else reply.set_result(value))
 
-    def load_failed(self, model: str, error: BaseException) -> None:
-        self._forget_model()
-        if model == self._wanted:
-            self._set_phase("failed", detail=f"loading {model} failed: {error}")
-        self._event("error", "model", f"loading {model} failed: {error}")
-
-    def unloaded(self) -> None:
-        self._forget_model()
-        self._set_phase("unloaded")
-        self._event("info", "model", "the model was unloaded")
-
-    def step_failed(self, error: BaseException, requests: int) -> None:
-        self._event("error", "error", f"a step of the model failed ({requests} requests): {error}")
-
-    def evicted(self, nbytes: int) -> None:
-        self._event("info", "memory", f"the prefix cache evicted {nbytes / 2**20:.0f} MiB")
-
-    def said(
-        self, level: Literal["info", "warning"], kind: Literal["memory", "reset"], message: str
-    ) -> None:
-        if kind == "reset":
-            self.caches.history.flushed()
-        self._event(level, kind, message)
-
-    def died(self, error: BaseException | None) -> None:
-        reason = f"the MLX thread died: {error}" if error else "the MLX thread ended"
-        self._forget_model()
-        self._set_phase("failed", detail=f"{reason}; press R to restart it")
-        self._event("error", "error", reason)
-        self._fail_open(EngineFailed(reason))
-
-    def _set_phase(self, phase: EnginePhase, *, progress: float = 0.0, detail: str = "") -> None:
-        self._phase, self._detail = phase, detail
-        self._bus.publish(EngineState(phase, self._wanted, progress, detail, self.context_limit))
-
-    def _event(
-        self, level: Literal["info", "warning", "error"], kind: SystemKind, message: str
-    ) -> None:
-        self._bus.publish(SystemEvent(self._wall(), level, kind, message))
+        command(done)
+        self._pending.add(reply)
+        try:
+            return await reply
+        finally:
+            self._pending.discard(reply)
 
     def _fail_open(self, error: BaseException) -> None:
         self.flights.fail(error)
         for waiting in self._pending:
             if not waiting.done():
                 waiting.set_exception(error)
-
-    def _forget_model(self) -> None:
-        self.caches.model = self.caches.tree = None
-        self.caches.history.flushed()

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Literal
 
 from anyclaude.engine.kv import KVTree
-from anyclaude.engine.worker import Observer, ServedModel
+from anyclaude.engine.served import ServedModel
+from anyclaude.engine.worker import Observer
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from anyclaude.backend import BackendRequest
 from anyclaude.engine.admission import Resumed, held_to_a_call, resumed_by, shortened_by
 from anyclaude.engine.constraint import AnswerPlan
+from anyclaude.engine.served import ServedModel
 from anyclaude.engine.template import Rendered
-from anyclaude.engine.worker import ServedModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ import datetime
 import functools
 import itertools
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +20,7 @@ from anyclaude.backend import EchoTurn
 from anyclaude.dialect import Dialect
 from anyclaude.engine.dialects import Path, hidden_paths, own_dialect
 from anyclaude.engine.template_bounds import Bounds, Source, common_length, mark
+from anyclaude.engine.template_heads import Heads
 from anyclaude.engine.template_messages import (
     Conversion,
     StandIn,
@@ -29,7 +28,7 @@ from anyclaude.engine.template_messages import (
     Traits,
     Turn,
     shape,
-    system_text,
+    wants_thinking,
 )
 from anyclaude.engine.template_probe import Probe, Seam, TemplateRefused
 from anyclaude.engine.template_render import TextRenderer
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 __all__ = ["ChatTemplate", "Rendered", "ToolFallback", "common_length"]
-
-_HEADS = 16  # system prompts whose tokens are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +120,7 @@ class ChatTemplate:
         self._traits = self._probe.traits
         self._seams: dict[tuple[str, bool], Seam | None] = {}
         self._tails: dict[tuple[str, bool], str | None] = {}
-        self._heads: OrderedDict[str, Tokens] = OrderedDict()
-        self._lock = threading.Lock()
+        self._heads = Heads(self._begun, self._traits, fallback)
         self._bounds = Bounds(self._probe, self._runs, self._ends)
         self._decode = functools.lru_cache(maxsize=512)(self.decode)
         self.dialect: Dialect = (
@@ -150,7 +146,7 @@ class ChatTemplate:
         pieces = [self._runs.pieces(r) if isinstance(r, str) else r for r in composed.runs]
         tokens = join(pieces)
         tail_start = common_length(tokens, self._encode(composed.without_tail()))
-        system_tokens = common_length(tokens, self._head(request))
+        system_tokens = common_length(tokens, self._heads.of(request))
         return Rendered(
             tokens=tokens,
             text="".join(r if isinstance(r, str) else self._decode(r) for r in composed.runs),
@@ -234,7 +230,7 @@ class ChatTemplate:
         tail: bool,
         prefill: str | None = None,
     ) -> _Composed:
-        thinking = _wants_thinking(request)
+        thinking = wants_thinking(request)
         stand_ins: dict[int, StandIn] = {}
         for index in echoes:
             uses = any(isinstance(b, ToolUseBlock) for b in request.messages[index].content)
@@ -306,45 +302,15 @@ class ChatTemplate:
     ) -> str:
         tools = [tool.function for tool in request.tools] if traits.tools else []
         render = self._render.with_fixed_tools if traits.tools_move else self._render
-        return render(turns, tools=tools, tail=tail, thinking=_wants_thinking(request))
+        return render(turns, tools=tools, tail=tail, thinking=wants_thinking(request))
+
+    def _begun(self, request: MessagesRequest, turns: Sequence[Turn]) -> Tokens:
+        return self._encode([self._render_whole(request, turns, self._traits, tail=False)])
 
     def _encode(self, runs: Sequence[str | Tokens]) -> Tokens:
         return join([self._runs.pieces(r) if isinstance(r, str) else r for r in runs])
 
     # ----------------------------------------------------------------------------- figures
-
-    def _head(self, request: MessagesRequest) -> Tokens:
-        """The tokens that begin every conversation with this system prompt and these tools."""
-        tools = [tool.function for tool in request.tools]
-        system = system_text(request, self._traits, self._fallback)
-        key = json.dumps([system, tools, _wants_thinking(request)])
-        with self._lock:
-            if (head := self._heads.get(key)) is not None:
-                self._heads.move_to_end(key)
-                return head
-        start: list[Turn] = [{"role": "system", "content": system}] if system else []
-        try:
-            one, other = (
-                self._encode(
-                    [
-                        self._render_whole(
-                            request,
-                            shape([*start, {"role": "user", "content": words}], self._traits),
-                            self._traits,
-                            tail=False,
-                        )
-                    ]
-                )
-                for words in ("One", "another")
-            )
-        except TemplateRefused:
-            return ()
-        head = one[: common_length(one, other)]
-        with self._lock:
-            self._heads[key] = head
-            if len(self._heads) > _HEADS:
-                self._heads.popitem(last=False)
-        return head
 
     def _mark(
         self,
@@ -376,10 +342,6 @@ class ChatTemplate:
         start, end = self._markers
         opened = isinstance(last_run, str) and last_run.rstrip().endswith(start)
         return ThinkingMarkers(start, end, opened)
-
-
-def _wants_thinking(request: MessagesRequest) -> bool:
-    return request.thinking is not None and request.thinking.enabled
 
 
 def _prefill(request: MessagesRequest) -> str | None:

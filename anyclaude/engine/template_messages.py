@@ -263,6 +263,11 @@ def system_text(request: MessagesRequest, traits: Traits, fallback: ToolFallback
     return "\n\n".join(parts)
 
 
+def wants_thinking(request: MessagesRequest) -> bool:
+    """Whether the client asks for reasoning."""
+    return request.thinking is not None and request.thinking.enabled
+
+
 def _marked(turn: Turn, owner: int, mark: Callable[[int, TurnKind, int], str]) -> Turn:
     calls = turn.get("tool_calls")
     if isinstance(calls, list) and calls:

@@ -18,11 +18,9 @@ from typing import Literal, Protocol, TypeAlias
 
 import mlx.core as mx
 
-from anyclaude.backend import BackendRequest
 from anyclaude.caches.kv.disk import DiskTier
 from anyclaude.caches.kv.tree import TreeStats
 from anyclaude.config.settings import MemorySettings
-from anyclaude.engine.constraint import AnswerPlan, Constraints, constraints_of
 from anyclaude.engine.disk_link import DiskLink
 from anyclaude.engine.footprint import probe as make_probe
 from anyclaude.engine.job import Job
@@ -31,10 +29,10 @@ from anyclaude.engine.load import LoadedModel
 from anyclaude.engine.memory import MemoryGuard
 from anyclaude.engine.memory_actions import apply_limits, working_set
 from anyclaude.engine.memory_policy import ResetRules, memory_limits
+from anyclaude.engine.served import ServedModel
 from anyclaude.engine.serving import Limits, Serving
-from anyclaude.engine.template import ChatTemplate
 from anyclaude.errors import AnyclaudeError, EngineFailed, Overloaded
-from anyclaude.types import Sampling, Tokens
+from anyclaude.types import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -46,37 +44,6 @@ FULL_SECONDS = 0.2  # Until the disk tier's full queue is looked at again.
 
 ProgressFn: TypeAlias = Callable[[float, str], None]
 ModelLoader: TypeAlias = Callable[[str, ProgressFn], LoadedModel]
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """What the loop has to know of a loaded model: everything but its weights."""
-
-    name: str
-    template: ChatTemplate
-    context_limit: int
-    fingerprint: str
-    defaults: Sampling
-    constraints: Constraints | None = None
-
-    @classmethod
-    def of(cls, model: LoadedModel) -> ServedModel:
-        return cls(
-            model.name,
-            model.template,
-            model.context_limit,
-            model.fingerprint,
-            model.defaults,
-            constraints_of(model.tokenizer, model.eos_ids),
-        )
-
-    def plan(self, request: BackendRequest) -> AnswerPlan | None:
-        """What the request holds its answer to; takes a while, and is never for the loop."""
-        if self.constraints is None:
-            return None
-        tools = request.callable_tools or request.request.tools
-        inside = request.resume is not None and request.resume.inside
-        return self.constraints.plan(request.request, self.template.dialect, tools, inside=inside)
 
 
 class Stopped(Exception):
@@ -164,9 +131,9 @@ class Worker(threading.Thread):
         """Whether jobs that haven't begun go on waiting."""
         self._commands.put(lambda: self._pause(paused))
 
-    def fetch(self, tokens: Tokens, done: Callable[[], None]) -> None:
+    def fetch(self, tokens: Tokens, done: Callable[[None], None]) -> None:
         """Brings what the disk has of ``tokens`` into the tree, then calls ``done``."""
-        self._commands.put(lambda: self._fetch(tokens, done))
+        self._commands.put(lambda: self._fetch(tokens, lambda: done(None)))
 
     def load(self, model: str) -> None:
         """Loads ``model``; running requests finish first, waiting ones are turned away."""
@@ -178,6 +145,10 @@ class Worker(threading.Thread):
     def flush(self, done: Callable[[TreeStats], None]) -> None:
         """Empties the prefix tree and reports what went."""
         self._commands.put(lambda: self._flush(done))
+
+    def forget_unwritten(self, done: Callable[[None], None]) -> None:
+        """What waits to be written to disk stays unwritten; ``done`` once that is so."""
+        self._commands.put(lambda: self._forget_unwritten(done))
 
     def stop(self) -> None:
         """Ends the thread after the current step; what runs is reported as failed."""
@@ -305,6 +276,11 @@ class Worker(threading.Thread):
 
     def _flush(self, done: Callable[[TreeStats], None]) -> None:
         done(self._serving.flush() if self._serving is not None else TreeStats(0, 0, 0, 0))
+
+    def _forget_unwritten(self, done: Callable[[None], None]) -> None:
+        if self._serving is not None and self._serving.disk is not None:
+            self._serving.disk.forget()
+        done(None)
 
     # ------------------------------------------------------------------------- changing models
 

@@ -51,6 +51,7 @@ def add_routes(app: Quart, prefix: str = "/anyclaude") -> None:
     app.add_url_rule(f"{prefix}/backends", view_func=backends, methods=["GET"])
     app.add_url_rule(f"{prefix}/backends/<name>/reset", view_func=reset_backend, methods=["POST"])
     app.add_url_rule(f"{prefix}/mcp", view_func=mcp, methods=["GET"])
+    app.add_url_rule(f"{prefix}/tools", view_func=tools, methods=["GET"])
     app.add_url_rule(f"{prefix}/slots", view_func=slots, methods=["GET"])
     app.add_url_rule(f"{prefix}/slots", view_func=set_slot, methods=["PUT"])
     app.add_url_rule(f"{prefix}/requests", view_func=requests, methods=["GET"])
@@ -159,6 +160,10 @@ async def reset_backend(name: str) -> Response:
 
 async def mcp() -> Response:
     return await _json(await context().control.mcp())
+
+
+async def tools() -> Response:
+    return await _json(await context().control.tools())
 
 
 async def slots() -> Response:

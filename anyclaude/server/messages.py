@@ -230,6 +230,8 @@ def _about(admission: Admission, cache_note: str = "") -> dict[str, str]:
         said.append("message=head" if miss.message < 0 else f"message={miss.message}")
     if miss.tokens_lost:
         said.append(f"lost={miss.tokens_lost}")
+        if miss.seconds_lost:
+            said.append(f"lost_s={miss.seconds_lost:.1f}")
     if cache_note:
         said.append(cache_note)
     return {"x-anyclaude-cache": "; ".join(said), "x-anyclaude-backend": admission.backend}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+from anyclaude.caches.kv.disk_folder import DiskFolder
 from anyclaude.caches.response.cache import ResponseCache
 from anyclaude.control import Flushed
 from anyclaude.engine.engine import Engine
@@ -25,8 +29,10 @@ class Caches:
         store: ResponseCache | None,
         answers: Answers,
         results: ResultCache,
+        kv_folder: Path,
     ) -> None:
         self._engine = engine
+        self._kv_folder = kv_folder
         self._store = store
         self._answers = answers
         self._results = results
@@ -42,25 +48,22 @@ class Caches:
     async def flush(self, name: str | None) -> tuple[Flushed, ...]:
         """Empties the tier of that name; every one that is on for ``None`` or :data:`ALL`.
 
-        Raises :class:`InvalidRequest` for an unknown name, and for one of a tier that is off.
+        Prompts that an earlier run has left on disk go too when that tier is off now. Raises
+        :class:`InvalidRequest` for an unknown name, and for one of another tier that is off.
         """
         tiers = (*_PROMPTS, *_ANSWERS, Tier.SEARCH)
         if name in (None, ALL):
-            answers = (*await self._flush_answers(None), *await self._flush_results())
-            try:
-                return (*await self._prompts(_PROMPTS), *answers)
-            except Unavailable:
-                if not answers:
-                    raise
-                return answers  # There is no model here, so there are no prompts either.
+            return await self._flush_all()
         if name not in tiers:
             known = ", ".join((*tiers, ALL))
             raise InvalidRequest(
                 f"there is no tier {name!r} here; the tiers are: {known}", field="tier"
             )
         tier = Tier(name)
-        if tier in _PROMPTS:
-            return await self._prompts((tier,))
+        if tier is Tier.KV:
+            return (await self._flush_prompts(),)
+        if tier is Tier.KV_DISK:
+            return (await self._flush_files(),)
         flushed = await (
             self._flush_results() if tier is Tier.SEARCH else self._flush_answers(tier)
         )
@@ -68,15 +71,31 @@ class Caches:
             raise InvalidRequest(f"the tier {name} is switched off", field="tier")
         return flushed
 
-    async def _prompts(self, tiers: tuple[Tier, ...]) -> tuple[Flushed, ...]:
-        flushed: list[Flushed] = []
-        if Tier.KV in tiers:
-            freed = await self._engine.flush()
-            flushed.append(Flushed(Tier.KV, freed.entries, freed.nbytes))
-        if Tier.KV_DISK in tiers:
-            deleted = await self._engine.caches.flush_disk()
-            flushed.append(Flushed(Tier.KV_DISK, deleted.entries, deleted.nbytes))
-        return tuple(flushed)
+    async def _flush_all(self) -> tuple[Flushed, ...]:
+        prompts: tuple[Flushed, ...] = ()
+        refused: Unavailable | None = None
+        try:
+            prompts = (await self._flush_prompts(),)
+        except Unavailable as error:  # There is no model here, so there are no prompts in memory.
+            refused = error
+        files = await self._flush_files()
+        answers = (*await self._flush_answers(None), *await self._flush_results())
+        if refused is None:
+            return (*prompts, files, *answers)
+        if not (files.entries or answers):
+            raise refused
+        return (files, *answers) if files.entries else answers
+
+    async def _flush_prompts(self) -> Flushed:
+        freed = await self._engine.flush()
+        return Flushed(Tier.KV, freed.entries, freed.nbytes)
+
+    async def _flush_files(self) -> Flushed:
+        if self._engine.caches.disk is None:
+            folder = DiskFolder(self._kv_folder)
+            return Flushed(Tier.KV_DISK, *await asyncio.to_thread(folder.delete_all))
+        freed = await self._engine.flush_disk()
+        return Flushed(Tier.KV_DISK, freed.entries, freed.nbytes)
 
     async def _flush_results(self) -> tuple[Flushed, ...]:
         if not self._results.on:

@@ -47,6 +47,7 @@ from anyclaude.records import (
     RequestRecord,
     SqlResult,
     ToolCallRecord,
+    ToolVersion,
 )
 from anyclaude.search.service import OFF
 from anyclaude.steering.again import Replays, read_again
@@ -159,6 +160,9 @@ class Steering:
 
     async def mcp(self) -> tuple[McpServerInfo, ...]:
         return self._parts.hub.infos() if self._parts.hub is not None else ()
+
+    async def tools(self) -> tuple[ToolVersion, ...]:
+        return self._parts.pipeline.tools
 
     async def slots(self) -> tuple[SlotTarget, ...]:
         return self._parts.backends.slots()

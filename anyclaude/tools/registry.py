@@ -12,24 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from anyclaude.records import ToolVersion
 from anyclaude.tools.bounded import canonical_text, hash_of
 from anyclaude.tools.trace import Diff, diff
 from anyclaude.types import ToolDefinition
 
 _MAX_SCOPES = 64
 _MAX_VERSIONS = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class ToolVersion:
-    """One definition of a tool. ``version`` counts from 1, instants are Unix seconds."""
-
-    name: str
-    version: int
-    schema_hash: str
-    first_seen: float
-    last_seen: float
-    deprecated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

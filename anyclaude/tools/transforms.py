@@ -16,8 +16,8 @@ from anyclaude.dialect import Dialect
 from anyclaude.events import SystemEvent
 from anyclaude.grammar.lark import plain
 from anyclaude.grammar.schema import for_grammar
+from anyclaude.records import ToolVersion
 from anyclaude.tools.examples import KEY, examples_of
-from anyclaude.tools.registry import ToolVersion
 from anyclaude.tools.trace import Diff, diff, removal
 from anyclaude.types import JsonObject, ToolDefinition
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from anyclaude.dialect import Dialect
 from anyclaude.events import SystemEvent, ToolFailed
-from anyclaude.tools.registry import Registry, ToolVersion
+from anyclaude.records import ToolVersion
+from anyclaude.tools.registry import Registry
 from anyclaude.tools.results import failures
 from anyclaude.tools.transforms import Hidden, Step, event_of, in_grammar, in_prompt
 from anyclaude.types import MessagesRequest, ToolChoice, ToolDefinition

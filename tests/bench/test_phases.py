@@ -11,8 +11,9 @@ import pytest
 
 from anyclaude.bench.client import Anthropic, Client
 from anyclaude.bench.figures import FLOOR, OURS, Figures
-from anyclaude.bench.phases import PHASES, USUAL_GAPS, Round, memory, prefix, stall
+from anyclaude.bench.phases import USUAL_GAPS, Round, memory, prefix, restart, stall
 from anyclaude.bench.process import FloorProcess, OwnServer
+from anyclaude.bench.run import PHASES
 from anyclaude.bench.workload import Prompt, Sizes, Words
 from anyclaude.cli.bench import PHASES as OFFERED
 from anyclaude.errors import AnyclaudeError
@@ -29,6 +30,7 @@ class Asked:
         self.client = Client(name, double.url, Anthropic(), {})
         self.kv = 0
         self.settled = 0
+        self.restarts = 0
 
     def memory(self) -> int:
         return 1000 + 3 * self.kv
@@ -38,6 +40,9 @@ class Asked:
 
     async def written(self) -> None:
         self.settled += 1
+
+    async def restart(self) -> None:
+        self.restarts += 1
 
     async def tier(self, name: str) -> Mapping[str, Any]:
         self.kv += {0: 100, 100: 1350, 1450: 250}[self.kv]
@@ -126,6 +131,25 @@ async def test_servers_and_the_floor_are_asked_in_turn() -> None:
     assert times == ["ours", "floor", "peer"] * 8
     assert turns == [1, 3, 1, 5] * 2
     assert all(answer == "a" for _, known in passes.asked for _, answer in known)
+
+
+async def test_after_a_restart_the_forward_pass_knows_what_was_asked_before_it() -> None:
+    with serving(Reply(answer("a", "b"))) as one, serving(Reply(answer("c"))) as two:
+        round = round_of(own := Asked(OURS, one), other := Asked("peer", two))
+        await prefix(round)
+        passes = cast(Passes, round.floor)
+        passes.asked.clear()
+        own.settled = 0
+        await restart(round)
+    assert (own.restarts, other.restarts, own.settled) == (1, 1, 2)
+    large, small = passes.asked
+    for (prompt, known), size in ((large, 80), (small, 60)):
+        assert known == (round.begun[size],)
+        assert prompt.system == round.begun[size][0].system
+        found = round.figures.find("restart", size)
+        assert found is not None
+        assert set(found.samples) == {OURS, FLOOR, "peer"}
+    assert round.figures.notes == [], "the double says that four tokens came from disk"
 
 
 async def test_a_stream_is_measured_beside_a_prompt_and_left() -> None:

@@ -34,7 +34,14 @@ from anyclaude.control import (
 from anyclaude.errors import ConfigError, EngineFailed, Unavailable
 from anyclaude.event_json import to_json
 from anyclaude.events import Bus, EngineState, RequestFinished, SystemEvent, TierStats, Vitals
-from anyclaude.records import RequestDetail, RequestRecord, SqlResult, ToolCallRecord, ToolIssue
+from anyclaude.records import (
+    RequestDetail,
+    RequestRecord,
+    SqlResult,
+    ToolCallRecord,
+    ToolIssue,
+    ToolVersion,
+)
 
 TOKEN = "admin-token"
 AT = 1_800_000_000.0
@@ -48,6 +55,10 @@ LATE = ToolIssue("", "unchecked", "late")
 CALL = ToolCallRecord("req_1", "toolu_1", "Bash", "valid", (LATE,), "{}", "{}")
 DETAIL = RequestDetail("req_1", headers=(("a", "b"),), canonical=(("billing", 1),),
                        tool_calls=(CALL,))  # fmt: skip
+TOOLS = (
+    ToolVersion("Bash", 1, "00aa", AT, AT + 60, True),
+    ToolVersion("Bash", 2, "00ff", AT + 60, AT + 90),
+)
 SLOT = SlotTarget("haiku", "studio/gemma")
 MCP = (
     McpServerInfo("files", "stdio", "ready", "fs 1", ("read", "write"), ("read",), ("x: no",)),
@@ -194,6 +205,8 @@ class AdminServer:
                 return 200, [asdict(RECORD)]
             case "GET", "/anyclaude/requests/req_1":
                 return 200, asdict(DETAIL)
+            case "GET", "/anyclaude/tools":
+                return 200, [asdict(tool) for tool in TOOLS]
             case "GET", "/anyclaude/mcp":
                 return 200, [asdict(info) for info in MCP]
             case "POST", "/anyclaude/requests/req_1/cancel":

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -18,6 +19,7 @@ from anyclaude.engine.worker import ModelLoader
 from anyclaude.events import Bus, SystemEvent
 from tests.doubles.token_model import DoubleLoader, Gate
 from tests.engine.conftest import LIMITS, OPTIONS, Answer, ask, collect, digest, phase
+from tests.engine.kv_rows import one_kv_head
 from tests.engine.tiny_models import Make, TinyLoader, hybrid, plain, recurrent, rotating
 
 LONG = "tell me of " + "ships and harbours and " * 120
@@ -172,12 +174,24 @@ async def test_a_flush_of_the_disk_really_deletes(
     await house.ask(LONG)
     await house.written()
     assert house.engine.caches.tiers()[1].entries > 0
-    freed = await house.engine.caches.flush_disk()
+    freed = await house.engine.flush_disk()
     assert freed.entries > 0 and freed.nbytes > 0
     assert not [p for p in (tmp_path / "kv").rglob("*-*") if p.is_file()]
     await house.engine.flush()
     again = await house.ask(LONG, id="again")
     assert again.read == 0
+
+
+async def test_what_waited_for_the_disk_is_not_written_after_a_flush_of_it(
+    start: Start, embedded_model_dir: Path, tmp_path: Path
+) -> None:
+    house = await start(DoubleLoader(embedded_model_dir, digest))
+    first = await house.ask(LONG)
+    await house.engine.flush_disk()
+    await house.written()
+    assert not [p for p in (tmp_path / "kv").rglob("kv-*") if p.is_file()]
+    again = await house.ask(LONG, id="again")
+    assert again.read == first.finish.usage.prompt_tokens - 1, "memory has it still"
 
 
 async def test_broken_files_cost_a_prefill_and_an_event(
@@ -208,6 +222,30 @@ async def test_another_model_never_gets_these_files(start: Start, embedded_model
     house = await start(DoubleLoader(embedded_model_dir, digest))
     await asyncio.wrap_future(house.disk.drain())
     assert (await house.ask(LONG)).read == 0
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+async def test_kv_in_few_bits_is_small_comes_back_and_is_nobody_elses(
+    start: Start, embedded_model_dir: Path, bits: Literal[8, 4]
+) -> None:
+    loader = TinyLoader(embedded_model_dir, one_kv_head)
+    house = await start(loader)
+    first = await house.ask(LONG)
+    whole = house.engine.caches.tiers()[0].bytes
+    await house.written()
+    await house.leave()
+    few = replace(NO_WARM_UP, limits=replace(NO_WARM_UP.limits, kv_bits=bits))
+    house = await start(loader, few)
+    await asyncio.wrap_future(house.disk.drain())
+    anew = await house.ask(LONG)
+    assert (anew.read, anew.finish.tokens) == (0, first.finish.tokens)
+    assert 0 < house.engine.caches.tiers()[0].bytes < whole * (bits + 3) / 32
+    await house.written()
+    await house.leave()
+    house = await start(loader, few)
+    await asyncio.wrap_future(house.disk.drain())
+    again = await house.ask(LONG, id="again")
+    assert again.read == first.finish.usage.prompt_tokens - 1
 
 
 async def test_the_picture_has_what_a_restart_left_on_disk(

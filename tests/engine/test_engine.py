@@ -13,7 +13,7 @@ import pytest
 from anyclaude.backend import Delta, EchoTurn, Prefill
 from anyclaude.engine.engine import Engine
 from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
-from anyclaude.events import Bus
+from anyclaude.events import Bus, SystemEvent
 from anyclaude.types import PrefixBreak, Sampling
 from tests.doubles.token_model import DoubleLoader
 from tests.engine.conftest import (
@@ -97,6 +97,21 @@ async def test_cancelled_prefill_keeps_what_it_computed(start_rig: StartRig) -> 
     again = await rig.ask(replace(long, id="req_2"))
     assert 64 <= again.read < again.finish.usage.prompt_tokens
     assert rig.loader.gate.prefill_tokens < 2 * again.finish.usage.prompt_tokens
+
+
+async def test_what_the_budget_has_no_room_for_is_told_with_the_reason(
+    start_rig: StartRig,
+) -> None:
+    small = replace(OPTIONS, limits=replace(LIMITS, cache_bytes=1 << 20))
+    rig = await start_rig(options=small, width=256)
+    for number in range(3):
+        await rig.ask(ask(words(300, f"{number}"), id=f"req_{number}", system=f"{number}"))
+    assert rig.engine.caches.tiers()[0].bytes <= 1 << 20
+    told = [e.message for e in rig.events.drain() if isinstance(e, SystemEvent)]
+    evicted = [message for message in told if "evicted" in message]
+    assert evicted and all(
+        message.endswith("to keep to 1 MB (cache.memory_gb)") for message in evicted
+    )
 
 
 async def test_cancel_while_decoding_frees_the_row(start_rig: StartRig) -> None:

@@ -31,6 +31,7 @@ from anyclaude.records import (
     SqlResult,
     ToolCallRecord,
     ToolIssue,
+    ToolVersion,
 )
 from anyclaude.server.app import create_app
 from anyclaude.server.auth import Keys
@@ -53,6 +54,7 @@ TREE = PrefixTreePicture(
 )
 CALL = ToolCallRecord("req_1", "t", "Bash", "failed", (ToolIssue("", "parse", "x"),), "{", "")
 SLOT = SlotTarget("haiku", "mlx")
+TOOL = ToolVersion("Bash", 2, "00ff", 1.0, 2.5, True)
 MCP = McpServerInfo("files", "stdio", "ready", "fs 1", ("read",), (), ("x: no",))
 SWITCH = Switch("billing_line", True, "Drops a line.", "Prompt")
 
@@ -216,6 +218,9 @@ class FakeControl:
 
     async def mcp(self) -> tuple[McpServerInfo, ...]:
         return (MCP,)
+
+    async def tools(self) -> tuple[ToolVersion, ...]:
+        return (TOOL,)
 
     async def slots(self) -> tuple[SlotTarget, ...]:
         return (SLOT,)

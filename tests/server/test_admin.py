@@ -18,7 +18,7 @@ from anyclaude.event_json import from_json
 from anyclaude.events import EngineState, OutputDelta, RequestFinished, SystemEvent, ToolCallSeen
 from anyclaude.records import RequestRecord, SqlResult, ToolCallRecord, ToolIssue
 from tests.server.conftest import BODY
-from tests.server.fakes import CALL, MCP, SLOT, SWITCH, TOKEN, TREE, Running, serving
+from tests.server.fakes import CALL, MCP, SLOT, SWITCH, TOKEN, TOOL, TREE, Running, serving
 from tests.server.raw import wire
 
 AUTH = {"authorization": f"Bearer {TOKEN}"}
@@ -125,6 +125,7 @@ async def test_the_client_gets_what_control_says(server: Running) -> None:
         await client.set_slot("haiku", "studio/org/model")
         assert await client.reparse("req_1") == (CALL,)
         assert await client.mcp() == (MCP,)
+        assert await client.tools() == (TOOL,)
         assert await client.running() == (RequestRecord("req_2", 2.5, duration_ms=40.0),)
         assert await client.replay("req_1") == "req_2"
         assert await client.replay("req_1", "other") == "req_2"

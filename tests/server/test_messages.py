@@ -52,14 +52,14 @@ async def test_a_stream_is_in_order_and_says_what_was_generated(client: httpx.As
                 miss=PrefixMiss(PrefixBreak.TOOLS_CHANGED, 4, -1, "é\nold", "new", 9, 0.5),
             ),
             "tier=kv-disk; reused=20; prompt=35; cause=tools_changed; disk=15; at=4; "
-            "message=head; lost=9",
+            "message=head; lost=9; lost_s=0.5",
         ),
         (
             Admission(
                 "mlx", "m", Usage(10, 20, 5), Tier.KV,
-                miss=PrefixMiss(PrefixBreak.HISTORY_CHANGED, 20, 3),
+                miss=PrefixMiss(PrefixBreak.HISTORY_CHANGED, 20, 3, tokens_lost=7),
             ),
-            "tier=kv; reused=20; prompt=35; cause=history_changed; at=20; message=3",
+            "tier=kv; reused=20; prompt=35; cause=history_changed; at=20; message=3; lost=7",
         ),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ import httpx
 
 from anyclaude.cli.client import AdminClient
 from anyclaude.config.settings import (
+    CacheSettings,
     LogSettings,
     PerformanceSettings,
     PromptSettings,
@@ -99,6 +100,7 @@ async def staged(
     admin_key: str = "",
     max_running: int = 8,
     prompt: PromptSettings = PromptSettings(),  # noqa: B008 - a frozen value
+    cache: CacheSettings = CacheSettings(),  # noqa: B008 - a frozen value
 ) -> AsyncIterator[Stage]:
     settings = Settings(
         folder,
@@ -108,6 +110,7 @@ async def staged(
             PerformanceSettings(), keepalive_interval=0.05, max_running=max_running
         ),
         prompt=prompt,
+        cache=cache,
         tools=tools,
         log=LogSettings(traces=traces),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anyclaude.cli.client import AdminClient
-from anyclaude.config.settings import PromptSettings
+from anyclaude.config.settings import CacheSettings, PromptSettings
 from anyclaude.control import SHORTEN
 from anyclaude.errors import NotFound, PermissionDenied
 from anyclaude.events import SystemEvent, Vitals
@@ -49,6 +49,39 @@ async def test_paused_requests_wait_are_kept_alive_and_go_on(
             "admission goes on: 1 waiting",
             "admission is paused: new requests wait until it goes on",
         ]
+
+
+async def test_the_tools_that_clients_offer_are_kept_by_version(
+    tmp_path: Path, embedded_model_dir: Path
+) -> None:
+    def tool(name: str, words: str) -> dict[str, object]:
+        return {"name": name, "description": words, "input_schema": {"type": "object"}}
+
+    async with staged(tmp_path, embedded_model_dir) as stage:
+        assert await stage.admin.tools() == ()
+        await stage.ask(body("hi", tools=[tool("Bash", "Runs"), tool("Read", "Reads")]))
+        await stage.ask(body("hi", tools=[tool("Bash", "Runs it")]))
+        told = await stage.admin.tools()
+    assert [(one.name, one.version, one.deprecated) for one in told] == [
+        ("Bash", 1, True), ("Bash", 2, False), ("Read", 1, True),
+    ]  # fmt: skip
+    assert told[0].schema_hash == told[1].schema_hash
+    assert told[0].first_seen <= told[0].last_seen <= told[1].first_seen
+
+
+@pytest.mark.parametrize("tier", ["kv-disk", None])
+async def test_a_flush_deletes_what_a_tier_has_left_that_is_off_now(
+    tier: str | None, tmp_path: Path, embedded_model_dir: Path
+) -> None:
+    left = tmp_path / "kv" / ("0" * 32) / f"kv-00000000-00000064-{'a' * 32}"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"what was said")
+    (tmp_path / "kv" / "notes.txt").write_text("not ours")
+    async with staged(tmp_path, embedded_model_dir, cache=CacheSettings(l3=False)) as stage:
+        flushed = {one.tier: one.entries for one in await stage.admin.flush(tier)}
+        assert flushed["kv-disk"] == 1
+    assert not left.exists()
+    assert (tmp_path / "kv" / "notes.txt").exists()
 
 
 async def test_a_paused_engine_that_is_started_anew_stays_paused(

@@ -45,6 +45,7 @@ from anyclaude.records import (
     SqlResult,
     ToolCallRecord,
     ToolIssue,
+    ToolVersion,
 )
 from anyclaude.types import PrefixBreak, PrefixMiss
 from tui.launch import Failure, Offer, explain
@@ -150,6 +151,9 @@ class FakeControl:
         self._note("reset_backend", name)
 
     async def mcp(self) -> tuple[McpServerInfo, ...]:
+        return ()
+
+    async def tools(self) -> tuple[ToolVersion, ...]:
         return ()
 
     async def slots(self) -> tuple[SlotTarget, ...]:

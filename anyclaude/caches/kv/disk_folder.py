@@ -18,6 +18,8 @@ from pathlib import Path
 from anyclaude.caches.kv.disk_format import OtherVersion, Unusable, read_header
 from anyclaude.caches.kv.disk_index import Entry
 
+FOLDER_NAME = "kv"
+"""The tier's folder in the data folder."""
 DEFAULT_BYTES = 20 * 10**9
 FREE_SHARE = 10
 RESERVE_BYTES = 10**9
