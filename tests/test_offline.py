@@ -108,8 +108,8 @@ async def main(folder):
 asyncio.run(main(sys.argv[1]))
 """
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "unix", "None")
-ASKS_THE_MACHINE = ("/usr/sbin/sysctl",)
-"""Programs that a start may run: on a Mac, to be told its chip."""
+ASKS_THE_MACHINE = ("/usr/sbin/sysctl", "/sbin/ldconfig")
+"""Programs that a start may run: for a Mac's chip, and for where Linux has its libraries."""
 
 
 def session(program: str, folder: Path, *arguments: str) -> dict[str, Any]:
