@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.client,
     pytest.mark.model,
     pytest.mark.slow,
-    pytest.mark.timeout(1_800),
+    pytest.mark.timeout(3_600),
 ]
 
 WINDOW = 8_192
@@ -38,7 +38,7 @@ WORDS = 32
 """Tokens of an answer. The client has one that ran into its limit go on, up to three times."""
 CALL = 96
 """Tokens of an answer that is a call, which takes about 50: cut short it would be none."""
-PATIENCE = 600.0
+PATIENCE = 1_500.0
 WRITE_NOW = "Use the Write tool"
 LONGEST = {"file_path": 40, "content": 24}
 """Characters of the call's arguments: greedy, so small a model may say the same for ever."""
@@ -84,7 +84,11 @@ def brief(tool: ToolDefinition) -> ToolDefinition:
     if tool.name != "Write" or not isinstance(properties, Mapping):
         return tool
     bounded: dict[str, JsonValue] = {
-        name: {**value, "maxLength": LONGEST[name]} if isinstance(value, Mapping) else value
+        name: (
+            {**value, "maxLength": LONGEST[name]}
+            if name in LONGEST and isinstance(value, Mapping)
+            else value
+        )
         for name, value in properties.items()
     }
     return replace(tool, input_schema={**tool.input_schema, "properties": bounded})
