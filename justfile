@@ -20,6 +20,10 @@ arch:
 test *ARGS:
     uv run pytest {{ARGS}}
 
+# The tests that take minutes: the real client on the embedded model.
+slow:
+    uv run pytest -m slow -n 0
+
 # Accept the console's new snapshots after looking at them.
 snap:
     uv run pytest tests/tui --snapshot-update

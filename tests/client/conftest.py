@@ -119,7 +119,11 @@ class Stage:
 
     async def claude_run(self, *args: str, extra: Mapping[str, str] = {}) -> Reply:
         process = await self.start(*args, extra=extra)
-        out, err = await asyncio.wait_for(process.communicate(), self.patience)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), self.patience)
+        except TimeoutError:
+            process.kill()  # Or it would ask on while the server ends.
+            raise
         text = out.decode()
         return Reply(
             process.returncode or 0, json.loads(text) if text.strip() else {}, err.decode()
