@@ -23,8 +23,9 @@ from tui.lines import line
 from tui.looks import LOOK_S, Looks
 from tui.misses import HEADS_SQL, KEEP_HEADS, heads_of
 from tui.panels import Welcome
+from tui.request_row import RequestRow
 from tui.source import Source
-from tui.state import Changes, RequestRow
+from tui.state import Changes
 from tui.steering import ServerSteering
 from tui.steering_requests import RequestSteering
 from tui.steering_ways import Ways

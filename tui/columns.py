@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from anyclaude.types import Tier
 from tui import format as f
 from tui.lines import Span, Tone, fit
-from tui.state import Phase, RequestRow
+from tui.request_row import Phase, RequestRow
 
 PINNED = "◆"
 WIDE = 72

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 Predicate: TypeAlias = Callable[[RequestRow], bool]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from anyclaude.events import FirstToken, OutputDelta, PrefillProgress, SystemEvent
 from tests.tui.fake_source import MISSING, NOON, admitted, call, received, request, session, vitals
 from tui.columns import Moment, glyph, status
-from tui.state import KEEP_OUTPUTS, Phase, Store
+from tui.request_row import Phase
+from tui.state import KEEP_OUTPUTS, Store
 
 ID = "req_0000000000000000aaaa"
 

@@ -17,7 +17,8 @@ from tui import format as f
 from tui.columns import Moment
 from tui.inspect import TABS, Found, Subject, tab_lines
 from tui.lines import line, plain_text
-from tui.state import RequestRow, Store
+from tui.request_row import RequestRow
+from tui.state import Store
 from tui.widgets.page import Frame, Page
 from tui.widgets.tabrow import TabRow
 
