@@ -76,6 +76,12 @@ _FIGURES: dict[str, Callable[[RequestRow], float | None]] = {
 }
 
 
+FIELDS = tuple(_FIELDS)
+"""The names before a colon."""
+FIGURES = tuple(_FIGURES)
+"""The names before a sign."""
+
+
 def _anything(row: RequestRow) -> str:
     error = row.record.error_message or "" if row.record else ""
     return " ".join((*(get(row) for get in _FIELDS.values()), row.route_reason, error))
