@@ -40,9 +40,10 @@ pythons:
             pytest tests/tui -m "not picture" || exit 1; \
     done
 
-# Take the docs' pictures of the console anew, from the demonstration.
+# Take the docs' pictures anew: of the demonstration, and of a tour with the real Claude Code.
 screenshots:
     uv run python -m tui.screenshots docs/pictures
+    uv run python -m tests.client.tour docs/pictures
 
 # Write the generated pages anew.
 docs:
