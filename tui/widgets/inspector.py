@@ -31,6 +31,13 @@ class InspectorPage(Page):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
+            "right",
+            "screen.tab(1)",
+            "Next tab",
+            tooltip="Tab to the right",
+            id="inspector.page_right",
+        ),
+        Binding(
             "d",
             "whole",
             "Diff/all",
@@ -53,8 +60,7 @@ class InspectorPage(Page):
             tooltip="To the change, tool call or part before",
             id="inspector.previous_part",
         ),
-        Binding("left", "screen.tab(-1)", "Tab left", show=False, id="inspector.page_left"),
-        Binding("right", "screen.tab(1)", "Tab right", show=False, id="inspector.page_right"),
+        Binding("left", "screen.tab(-1)", "Tab to the left", show=False, id="inspector.page_left"),
     ]
 
     class Toggled(Message):
