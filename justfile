@@ -28,9 +28,26 @@ slow:
 snap:
     uv run pytest tests/tui --snapshot-update
 
-# Take the docs' pictures of the console anew, from the demonstration.
+# The picture tests alone, so many times, each in processes of its own.
+pictures TIMES="20":
+    for run in $(seq {{TIMES}}); do \
+        echo "run $run of {{TIMES}}"; \
+        uv run --python 3.11 pytest tests/tui -m picture -n 2 || exit 1; \
+    done
+
+# The console's other tests, on every Python that is installed here.
+pythons:
+    for version in 3.11 3.12 3.13 3.14 3.15; do \
+        uv python find --no-python-downloads $version >/dev/null 2>&1 || continue; \
+        echo "Python $version"; \
+        uv run --isolated --no-python-downloads --python $version \
+            pytest tests/tui -m "not picture" || exit 1; \
+    done
+
+# Take the docs' pictures anew: of the demonstration, and of a tour with the real Claude Code.
 screenshots:
     uv run python -m tui.screenshots docs/pictures
+    uv run python -m tests.client.tour docs/pictures
 
 # Write the generated pages anew.
 docs:

@@ -23,8 +23,9 @@ from tui.lines import line
 from tui.looks import LOOK_S, Looks
 from tui.misses import HEADS_SQL, KEEP_HEADS, heads_of
 from tui.panels import Welcome
+from tui.request_row import RequestRow
 from tui.source import Source
-from tui.state import Changes, RequestRow
+from tui.state import Changes
 from tui.steering import ServerSteering
 from tui.steering_requests import RequestSteering
 from tui.steering_ways import Ways
@@ -32,6 +33,13 @@ from tui.themes import Themes
 from tui.troubles import Remedy, engine_trouble
 
 SEED_ROWS = 200
+# What is done to a server, or asked of it, where there is none.
+_OF_THE_SERVER = frozenset(
+    (
+        *("models", "flush", "pause", "switches", "shorten", "room", "copy_menu"),
+        *("cancel", "replay", "pin", "export", "reparse"),
+    )
+)
 HEADS_S = 15.0
 
 
@@ -133,9 +141,11 @@ class Console(ServerSteering, RequestSteering, Ways, Looks, inherit_bindings=Fal
         await self._start()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A way to start is there when it was offered."""
+        """A way to start is there when it was offered, and until then little else."""
         if action == "take_offer":
             return any(offer.binding == parameters[0] for offer in self._ways_on)
+        if self.problem and action in _OF_THE_SERVER:
+            return False
         return super().check_action(action, parameters)
 
     def _found(self, source: Source) -> None:

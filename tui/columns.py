@@ -12,9 +12,19 @@ from dataclasses import dataclass
 from anyclaude.types import Tier
 from tui import format as f
 from tui.lines import Span, Tone, fit
-from tui.state import Phase, RequestRow
+from tui.request_row import Phase, RequestRow
 
 PINNED = "◆"
+MARKS = (
+    (".", "waits for its turn"),
+    (">", "runs"),
+    ("!", "a tool call was not valid as the model wrote it"),
+    ("+", "results of a web search were put in unasked"),
+    ("x", "failed"),
+    ("-", "cancelled"),
+    (PINNED, "its session is pinned in memory"),
+)
+"""What stands before a row, and what it means."""
 WIDE = 72
 NARROW = 50
 
@@ -53,8 +63,7 @@ class Column:
 
 
 def glyph(row: RequestRow) -> Span:
-    """``.`` queued, ``>`` running, ``!`` a bad tool call, ``+`` results of a search put in,
-    ``x`` failed, ``-`` cancelled."""
+    """One of :data:`MARKS`, or a space for a request that went as it should."""
     if row.failed:
         return "x", "error"
     if row.phase is Phase.CANCELLED:

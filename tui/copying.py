@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from anyclaude.config.client_env import OPEN_TOKEN
 from anyclaude.records import RequestDetail, ToolCallRecord
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 _FORWARDED = ("anthropic-version", "anthropic-beta")
 _VERSION = "2023-06-01"

@@ -22,7 +22,8 @@ from tui.inspect.facts import Facts, Said, facts_of
 from tui.inspect.prompt import prompt_page
 from tui.inspect.raw import raw_page
 from tui.inspect.subject import Found, PromptPage
-from tui.state import RequestRow, Store
+from tui.request_row import RequestRow
+from tui.state import Store
 
 KEEP_CHARS = 32 * 2**20
 KEEP = 200

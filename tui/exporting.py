@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anyclaude.errors import UsageError
 from anyclaude.records import RequestDetail
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 
 def row_json(row: RequestRow, detail: RequestDetail | None = None) -> str:

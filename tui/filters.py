@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 Predicate: TypeAlias = Callable[[RequestRow], bool]
 
@@ -74,6 +74,12 @@ _FIGURES: dict[str, Callable[[RequestRow], float | None]] = {
     "tps": lambda r: r.record.tokens_per_second if r.record else None,
     "time": _time,
 }
+
+
+FIELDS = tuple(_FIELDS)
+"""The names before a colon."""
+FIGURES = tuple(_FIGURES)
+"""The names before a sign."""
 
 
 def _anything(row: RequestRow) -> str:

@@ -24,8 +24,9 @@ from tui.history_sql import (
     sessions_sql,
 )
 from tui.lines import Line
+from tui.request_row import RequestRow
 from tui.sessions import SessionRow, session_of
-from tui.state import RequestRow, Store
+from tui.state import Store
 
 KEEP = 20_000
 """Rows that are loaded at most; a filter leads further back."""

@@ -27,7 +27,8 @@ _LEVELS: dict[str, tuple[str, Tone]] = {
 def cache_lines(tiers: Sequence[TierStats], history: History, width: int) -> list[Line]:
     """Per tier what it holds and what it saved, then how much of the prompts was reused."""
     if not tiers:
-        return [line((" Cache figures appear when the model is ready.", "muted"), hang=1)]
+        text = " Hits, size and time saved of each cache tier show here when the model is ready."
+        return [line((text, "muted"), hang=1)]
     wide = width >= _WIDE_TIERS
     name = max(8, width - (_WIDE_TIERS - 8 if wide else 31))
     heads = " HIT% ENTRIES     SIZE EVICT"
@@ -151,7 +152,8 @@ def welcome_lines(welcome: Welcome, width: int) -> list[Line]:
         lines += [line(("  Paste these lines into another terminal:", "strong"), hang=2), Line()]
         lines += [line((f"    {text}", "accent"), hang=4) for text in welcome.env_lines]
         lines += [Line(), line(("    y", "accent"), " copies them", hang=4), Line()]
-        lines.append(line("  Each request Claude Code makes then appears here as it runs.", hang=2))
+        text = "  Each request Claude Code makes then appears here as it runs; "
+        lines.append(line(text, ("⏎", "accent"), " opens it.", hang=2))
     if welcome.address:
         text = "Any client of the Anthropic API can use "
         lines.append(line(f"  {text}", (welcome.address, "accent"), hang=2))

@@ -24,8 +24,9 @@ from tui.inspect import TABS
 from tui.jumps import Target
 from tui.keys import key_name, keys_of
 from tui.panels import Welcome, welcome_lines
+from tui.request_row import Phase
 from tui.resizing import skip_stale
-from tui.state import Changes, Phase, Store
+from tui.state import Changes, Store
 from tui.view import ListView
 from tui.widgets.foot import Foot
 from tui.widgets.inspector import Inspector

@@ -9,7 +9,7 @@ from anyclaude.errors import AnyclaudeError
 from tui import format as f
 from tui.desk import Desk
 from tui.lines import line
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 
 @dataclass(frozen=True, slots=True)

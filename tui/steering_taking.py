@@ -14,7 +14,7 @@ from anyclaude.records import RequestDetail
 from tui import format as f
 from tui.copying import Copyable, copyables
 from tui.desk import Desk
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 from tui.taking import CopyText
 from tui.widgets.side import ErrorsPane
 

@@ -6,6 +6,8 @@ and holds until another one, or the figures, say that it is over.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -41,11 +43,17 @@ LOAD = Remedy("engine.models", "picks one")
 RESUME = Remedy("engine.pause", "lets them in")
 EVENTS = Remedy("pane.events", "shows the events")
 FLUSH = Remedy("cache.flush", "frees what it holds")
+BACKENDS = Remedy("room.backends", "shows and resets it")
 
 
 # A row that was refused, or a damaged file that was moved aside, is over when it is said.
 _LOG_STALLS = ("can't be written", "doesn't answer")
 _LOG_GOES_ON = ("can be written again", "answers again")
+# As the routing says it: ``studio: closed to open, 5 failures in a row``.
+_BREAKER = re.compile(
+    r"(?P<name>.+?): (?:closed|open|half-open) to (?P<state>closed|open|half-open), (?P<why>.*)",
+    re.DOTALL,
+)
 
 
 class Watch:
@@ -56,6 +64,7 @@ class Watch:
         self._disk: SystemEvent | None = None
         self._disk_bytes = 0
         self._lost: SystemEvent | None = None
+        self._left_out: dict[str, str] = {}
         self._engine = EngineState("unloaded")
         self._vitals: Vitals | None = None
 
@@ -80,10 +89,23 @@ class Watch:
                 self._disk = event
             case SystemEvent(kind="flush"):
                 self._disk = None
+            case SystemEvent(kind="breaker", message=message):
+                self._breaker(message)
             case SystemEvent(kind="server"):
                 self._lost = event if event.level == "error" else None
             case _:
                 pass
+
+    def _breaker(self, message: str) -> None:
+        """A backend that is being tried is out of service until enough probes were answered."""
+        found = _BREAKER.fullmatch(message)
+        if found is None:
+            return
+        if found["state"] == "closed":
+            self._left_out.pop(found["name"], None)
+        elif found["state"] == "open":
+            self._left_out.pop(found["name"], None)
+            self._left_out[found["name"]] = found["why"]
 
     def troubles(self, waiting: int = 0) -> tuple[Trouble, ...]:
         """The worst first."""
@@ -99,6 +121,8 @@ class Watch:
         if self._disk is not None:
             message = f.one_line(self._disk.message)
             found.append(Trouble("warn", "The disk cache rests.", message, (FLUSH,)))
+        if self._left_out:
+            found.append(_left_out(self._left_out))
         if engine.phase == "unloaded" and engine.detail:
             found.append(Trouble("warn", "No model is loaded.", engine.detail, (LOAD,)))
         if self._vitals is not None and self._vitals.paused:
@@ -114,6 +138,16 @@ def engine_trouble(detail: str) -> Trouble:
     if why.startswith("loading "):
         return Trouble("error", "The model is not loaded.", why, (PICK, RETRY))
     return Trouble("error", "The engine failed.", why or "No reason was given.", (RESTART, PICK))
+
+
+def _left_out(backends: Mapping[str, str]) -> Trouble:
+    """Backends whose breakers are open, the one that was lost last with its reason."""
+    name, why = next(reversed(backends.items()))
+    title = f"The backend {f.one_line(name)} is out of service."
+    if len(backends) > 1:
+        title = f"{len(backends)} backends are out of service."
+        why = f"{name}: {why}"
+    return Trouble("warn", title, f.one_line(why), (BACKENDS,))
 
 
 def _tier(tiers: tuple[TierStats, ...], name: str) -> TierStats | None:

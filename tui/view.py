@@ -10,7 +10,8 @@ from bisect import bisect_left, insort
 from operator import attrgetter
 
 from tui.filters import Filter
-from tui.state import Changes, RequestRow, Store
+from tui.request_row import RequestRow
+from tui.state import Changes, Store
 
 _seq = attrgetter("seq")
 

@@ -6,6 +6,7 @@ import os
 
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,6 +24,21 @@ from tui.app import Console
 from tui.desk import Surroundings
 from tui.launch import Offer
 from tui.themes import Themes, load_themes, theme_folder
+
+PICTURED = (3, 11)
+"""The Python whose pictures are kept: another one's Unicode tables draw some lines otherwise."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that compare pictures, and leaves them out on other Pythons."""
+    other = sys.version_info[:2] != PICTURED
+    skipped = pytest.mark.skip(reason="pictures are compared on Python {}.{}".format(*PICTURED))
+    for item in items:
+        if "svg" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.picture)
+            if other:
+                item.add_marker(skipped)
 
 
 class SvgExtension(SingleFileSnapshotExtension):

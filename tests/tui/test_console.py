@@ -16,7 +16,6 @@ from tests.tui.fake_source import (
     MODEL,
     NOON,
     READY,
-    FakeSource,
     detail,
     received,
     request,
@@ -87,10 +86,20 @@ async def test_a_failed_start_is_said_in_place_with_its_code(console: Opener) ->
 
 
 async def test_keys_that_need_the_server_wait_for_it(console: Opener) -> None:
-    source = FakeSource()
-    async with console(source=source, failure=ConfigError("no")) as stage:
+    async with console() as stage:
+        stage.app._started = False
         await stage.press("m", "F")
-        assert source.fake.calls == [] and "The server is not up yet." in _said(stage)
+        assert stage.source.fake.calls == [] and "The server is not up yet." in _said(stage)
+
+
+async def test_keys_that_need_a_server_are_not_there_after_a_failed_start(console: Opener) -> None:
+    async with console(failure=ConfigError("no")) as stage:
+        foot = stage.text().splitlines()[-1]
+        assert "q Quit" in foot and "Commands" in foot
+        for word in ("Models", "Flush", "Copy", "SQL", "History", "Pause", "tree", "Replay"):
+            assert word not in foot
+        await stage.press("m", "F", "y", "s", "h", "p", "T", "o", "P", "r")
+        assert stage.app.screen is stage.app.main and _said(stage) == [] and stage.copied == []
 
 
 # ------------------------------------------------------------------------ moving and following

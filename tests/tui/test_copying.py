@@ -12,7 +12,8 @@ import pytest
 from anyclaude.records import RequestDetail, ToolCallRecord
 from tests.tui.fake_source import NOON, REPAIRED, detail, session
 from tui.copying import Copyable, copyables, output_of, sql_of, tools_of
-from tui.state import RequestRow, Store
+from tui.request_row import RequestRow
+from tui.state import Store
 
 ADDRESS = "http://127.0.0.1:8082"
 PASTE = ('eval "$(anyclaude env)"', "claude")

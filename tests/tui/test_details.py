@@ -15,7 +15,8 @@ from tests.tui.fake_source import NOON, FakeControl, admitted, received, request
 from tests.tui.inspector_scene import conversation, details
 from tui.details import NEIGHBOURS, Details, neighbours_sql
 from tui.inspect import Found
-from tui.state import RequestRow, Store
+from tui.request_row import RequestRow
+from tui.state import Store
 
 
 class Control(FakeControl):

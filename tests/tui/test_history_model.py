@@ -30,8 +30,9 @@ from tui.history import (
     requests_of,
 )
 from tui.history_sql import PAGE, conditions, quoted, requests_sql, sessions_sql
+from tui.request_row import RequestRow
 from tui.sessions import session_heading, session_line, session_of
-from tui.state import RequestRow, Store
+from tui.state import Store
 
 
 def _write(

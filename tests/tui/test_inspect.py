@@ -22,7 +22,8 @@ from tui.inspect.raw import raw_page
 from tui.inspect.text import LONGEST, MOST, text_lines
 from tui.lines import plain_text
 from tui.misses import Miss
-from tui.state import RequestRow, Store
+from tui.request_row import RequestRow
+from tui.state import Store
 
 
 def _row(suffix: str, events: list[Event]) -> RequestRow:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.widget import Widget
 
+import tui
 from tests.tui.conftest import Opener, Stage
 from tests.tui.key_scenes import PLACES, alone, at
 from tui.keys import entries, key_name, keys_of, markdown, places, sections
@@ -55,6 +59,18 @@ SECTIONS = {section.title: section.entries for section in sections({})}
 
 def test_every_place_with_keys_can_be_gone_to() -> None:
     assert set(SECTIONS) == set(PLACES)
+
+
+def test_no_class_with_bindings_is_left_out() -> None:
+    for module in pkgutil.walk_packages(tui.__path__, "tui."):
+        importlib.import_module(module.name)
+    found, unseen = set(), [DOMNode]
+    while unseen:
+        for kind in unseen.pop().__subclasses__():
+            unseen.append(kind)
+            if kind.__module__.startswith("tui.") and kind.__dict__.get("BINDINGS"):
+                found.add(kind)
+    assert found == {kind for classes in CLASSES.values() for kind in classes}
 
 
 @pytest.mark.parametrize("title", list(SECTIONS))

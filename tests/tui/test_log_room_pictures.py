@@ -176,7 +176,9 @@ async def test_scene(
 
 @pytest.mark.parametrize("size", ODD, **_ids)
 @pytest.mark.parametrize(
-    "scene", [sql_suggestions, sql_table, history_inspector, history_sessions], **_names
+    "scene",
+    [sql_suggestions, sql_table, history_requests, history_inspector, history_sessions],
+    **_names,
 )
 async def test_layout(
     console: Opener,

@@ -20,10 +20,10 @@ def _name(size: tuple[int, int]) -> str:
 
 
 sizes = pytest.mark.parametrize("size", SIZES, ids=_name)
-more_sizes = pytest.mark.parametrize("size", [(160, 45), *SIZES, (40, 20)], ids=_name)
+all_sizes = pytest.mark.parametrize("size", [(160, 45), (100, 30), *SIZES, (40, 20)], ids=_name)
 
 
-@more_sizes
+@all_sizes
 async def test_tree(console: Opener, svg: SnapshotAssertion, size: tuple[int, int]) -> None:
     async with console(size=size, source=source()) as stage:
         await stage.send(*busy())
@@ -54,7 +54,7 @@ async def test_tree_that_cannot_be_read(
         assert stage.picture() == svg
 
 
-@more_sizes
+@all_sizes
 async def test_vitals(console: Opener, svg: SnapshotAssertion, size: tuple[int, int]) -> None:
     async with console(size=size, source=source()) as stage:
         minutes(stage.app.store)
@@ -88,7 +88,7 @@ async def test_vitals_after_a_failure(
         assert stage.picture() == svg
 
 
-@sizes
+@all_sizes
 async def test_backends(console: Opener, svg: SnapshotAssertion, size: tuple[int, int]) -> None:
     async with console(size=size, source=source()) as stage:
         await stage.send(*busy())
@@ -150,7 +150,7 @@ async def test_backends_unknown(
         assert stage.picture() == svg
 
 
-@sizes
+@all_sizes
 async def test_cache_pane(console: Opener, svg: SnapshotAssertion, size: tuple[int, int]) -> None:
     found = source()
     found.fake.heads = HEADS

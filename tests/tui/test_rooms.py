@@ -276,7 +276,8 @@ async def test_an_empty_tree_explains_itself(console: Opener) -> None:
 
 
 async def test_before_the_server_is_up_it_says_so(console: Opener) -> None:
-    async with console(failure=EngineFailed("no")) as stage:
+    async with console() as stage:
+        stage.app._started = False
         for key in ("T", "b"):
             await stage.press(key)
             assert "the server is not up yet" in stage.text()

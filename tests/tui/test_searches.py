@@ -141,7 +141,7 @@ async def test_a_switch_that_cannot_be_turned_says_why(console: Opener) -> None:
         assert "unasked: off" not in stage.text() or "providers is empty" in stage.text()
 
 
-SIZES = [(160, 45), (120, 40), (80, 24), (60, 40), (40, 20)]
+SIZES = [(160, 45), (120, 40), (100, 30), (80, 24), (60, 40), (40, 20)]
 sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 
 

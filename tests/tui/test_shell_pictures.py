@@ -167,6 +167,13 @@ async def server_gone(stage: Stage) -> None:
     await _calm(stage)
 
 
+async def backend_lost(stage: Stage) -> None:
+    await _streaming(stage)
+    why = "studio: closed to open, 5 failures in a row: 503 the server is restarting"
+    stage.source.send(SystemEvent(NOON, "warning", "breaker", why))
+    await _calm(stage)
+
+
 async def all_at_once(stage: Stage) -> None:
     await _streaming(stage)
     stage.source.send(EngineState("failed", MODEL, 0.0, "the MLX thread died: out of memory"))
@@ -201,6 +208,7 @@ SCENES: list[Scene] = [
     log_full,
     disk_full,
     server_gone,
+    backend_lost,
     all_at_once,
 ]
 

@@ -206,7 +206,8 @@ async def test_a_log_that_cannot_be_asked_says_so_and_is_asked_again(
 
 
 async def test_without_a_server_the_room_says_what_it_waits_for(console: Opener) -> None:
-    async with console(failure=Unavailable("no")) as stage:
+    async with console() as stage:
+        stage.app._started = False
         await stage.press("s")
         await ask(stage, "SELECT 1")
         assert "the server is not up yet" in stage.text()

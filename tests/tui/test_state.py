@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from anyclaude.events import FirstToken, OutputDelta, PrefillProgress, SystemEvent
 from tests.tui.fake_source import MISSING, NOON, admitted, call, received, request, session, vitals
-from tui.columns import Moment, glyph, status
-from tui.state import KEEP_OUTPUTS, Phase, Store
+from tui.columns import MARKS, Moment, glyph, status
+from tui.request_row import Phase
+from tui.state import KEEP_OUTPUTS, Store
 
 ID = "req_0000000000000000aaaa"
 
@@ -56,6 +57,7 @@ def test_glyphs_tell_states_apart() -> None:
         "a3f9": ".",
         "aaaa": "-",
     }
+    assert {mark for mark in marks.values() if mark.strip()} <= {mark for mark, _ in MARKS}
 
 
 def test_late_ticks_of_an_ended_request_change_nothing() -> None:

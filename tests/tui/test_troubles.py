@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from anyclaude.events import EngineState, SystemEvent, SystemKind, TierStats
+from anyclaude.events import Bus, EngineState, SystemEvent, SystemKind, TierStats
+from anyclaude.routing.breaker import Breaker, BreakerOptions
+from anyclaude.upstreams import _tell
+from tests.routing.routing_kit import HandClock
 from tests.tui.fake_source import NOON, vitals
 from tui.troubles import Watch
 
@@ -77,6 +80,44 @@ def test_a_lost_server_hides_what_it_last_said_of_its_engine() -> None:
     assert _titles(watch) == ["The server is gone."]
     watch.apply(_said("server", "Connected to http://x again", "info"))
     assert _titles(watch) == ["The engine failed."]
+
+
+def test_a_backend_is_out_of_service_until_its_breaker_closes() -> None:
+    def breaker(name: str, change: str, why: str = "5 failures in a row") -> SystemEvent:
+        return _said("breaker", f"{name}: {change}, {why}", "warning")
+
+    watch = _watch(breaker("studio: 2", "closed to open", "refused: to closed to open, twice"))
+    (lost,) = watch.troubles()
+    assert lost.title == "The backend studio: 2 is out of service."
+    assert lost.why == "refused: to closed to open, twice"
+    assert (lost.severity, lost.remedies[0].binding) == ("warn", "room.backends")
+    watch.apply(breaker("anthropic", "closed to open"))
+    (both,) = watch.troubles()
+    assert both.title == "2 backends are out of service."
+    assert both.why == "anthropic: 5 failures in a row"
+    for change in ("open to half-open", "half-open to open", "open to half-open"):
+        watch.apply(breaker("studio: 2", change, "tried"))
+        assert _titles(watch) == ["2 backends are out of service."]
+    assert watch.troubles()[0].why == "studio: 2: tried"
+    watch.apply(breaker("studio: 2", "half-open to closed", "2 probes answered"))
+    assert _titles(watch) == ["The backend anthropic is out of service."]
+    watch.apply(_said("breaker", "something else", "info"))
+    watch.apply(breaker("anthropic", "open to closed", "reset by hand"))
+    assert _titles(watch) == []
+
+
+def test_the_routing_says_it_in_these_words() -> None:
+    watch, bus, clock = Watch(), Bus(), HandClock()
+    heard = bus.subscribe()
+    breaker = Breaker("studio", BreakerOptions(successes=1), clock, lambda e: _tell(e, bus, NOON))
+    titles = []
+    for step in (breaker.trip, lambda: breaker.half_open("tried"), breaker.reset):
+        step()
+        for event in heard.drain():
+            watch.apply(event)
+        titles.append(_titles(watch))
+    lost = ["The backend studio is out of service."]
+    assert titles == [lost, lost, []]
 
 
 def test_a_pause_says_how_many_wait_and_comes_last() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from textual.widgets import Input
 
@@ -19,9 +21,11 @@ from tests.tui.fake_source import (
     session,
     vitals,
 )
+from tui.columns import MARKS
 from tui.dialogs.choices import Choices
 from tui.dialogs.jump import Jump
 from tui.dialogs.palette import Palette
+from tui.filters import FIELDS, FIGURES
 from tui.launch import ATTACH, ELSEWHERE, Offer
 from tui.palette import Command
 
@@ -215,6 +219,17 @@ async def test_without_requests_nothing_is_done_to_the_list(console: Opener) -> 
         assert stage.app.screen is stage.app.main
         await stage.send(*request("a3f1", NOON))
         assert "/ Filter" in stage.text().splitlines()[-1]
+
+
+async def test_help_explains_the_marks_and_the_filter(console: Opener) -> None:
+    async with console(size=(120, 200)) as stage:
+        await stage.send(*session())
+        await stage.press("question_mark", "G")
+        text = stage.text()
+        for mark, meaning in MARKS:
+            assert re.search(rf"{re.escape(mark)} +{re.escape(meaning)}", text), mark
+        for name in (*(f"{field}:" for field in FIELDS), *FIGURES):
+            assert name in text
 
 
 # ------------------------------------------------------------------------- a start that failed

@@ -10,6 +10,8 @@ from textual.containers import Vertical
 from textual.events import Resize
 from textual.screen import ModalScreen
 
+from tui.columns import MARKS
+from tui.filters import FIELDS, FIGURES
 from tui.keys import Section
 from tui.lines import Line, line
 from tui.resizing import skip_stale
@@ -18,8 +20,8 @@ from tui.widgets.page import Page
 
 _FILTER = (
     ("word", "anywhere in a request"),
-    ("status: model:", "one field; also tool: cache: role: id:"),
-    ("ttft>1 in>20k", "figures; also out, tps, time (seconds)"),
+    ("status: model:", f"one field; also {' '.join(f'{name}:' for name in FIELDS[2:])}"),
+    ("ttft>1 in>20k", f"a figure; also {', '.join(FIGURES[2:])}; times in seconds"),
     ("!term", "everything but"),
 )
 _KEY_WIDTH = 15
@@ -58,9 +60,12 @@ class Help(ModalScreen[None]):
                 line((f"   {entry.keys:<{_KEY_WIDTH}}", "accent"), entry.help, hang=_KEY_WIDTH + 3)
                 for entry in section.entries
             ]
-        lines += [Line(), line((" In the filter", "strong"))]
-        for text, meaning in _FILTER:
-            lines.append(line((f"   {text:<{_KEY_WIDTH}}", "accent"), meaning, hang=_KEY_WIDTH + 3))
+        for title, entries in ((" Marks before a request", MARKS), (" In the filter", _FILTER)):
+            lines += [Line(), line((title, "strong"))]
+            lines += [
+                line((f"   {text:<{_KEY_WIDTH}}", "accent"), meaning, hang=_KEY_WIDTH + 3)
+                for text, meaning in entries
+            ]
         return lines
 
     def action_close(self) -> None:

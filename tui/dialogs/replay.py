@@ -8,7 +8,7 @@ from anyclaude.control import ModelInfo
 from tui import format as f
 from tui.dialogs.choices import Choice, Choices, Chooser
 from tui.lines import line
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 SAME = "same"
 _PREFIX = "model:"

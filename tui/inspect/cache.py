@@ -12,7 +12,7 @@ from tui.inspect.diff import shared_ends
 from tui.inspect.subject import Subject
 from tui.lines import Line, Span, Tone, labelled, line, meter
 from tui.misses import Miss
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 _WITH_BARS = 50
 _EVENTS = 2

@@ -11,7 +11,7 @@ from tui.inspect.facts import parsed
 from tui.inspect.subject import Subject, missing
 from tui.inspect.text import text_lines
 from tui.lines import Line, line
-from tui.state import Piece
+from tui.request_row import Piece
 
 
 def output_lines(subject: Subject) -> list[Line]:

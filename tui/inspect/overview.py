@@ -8,8 +8,8 @@ from tui.columns import status
 from tui.inspect.subject import Found, Subject
 from tui.lines import Line, Span, labelled
 from tui.misses import miss_lines, read_lines
+from tui.request_row import RequestRow
 from tui.searches import summary
-from tui.state import RequestRow
 
 
 def overview_lines(subject: Subject) -> list[Line]:

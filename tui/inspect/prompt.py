@@ -11,7 +11,7 @@ from tui.inspect.facts import Section, body_text, parsed
 from tui.inspect.subject import PromptPage, Subject, missing
 from tui.inspect.text import text_lines
 from tui.lines import Line, Span, labelled, line
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 _MARKER = re.compile(r" (<\||<start_of_turn>|<end_of_turn>|\[INST\]|── )")
 _WITH_BARS = 50

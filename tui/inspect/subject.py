@@ -11,7 +11,7 @@ from tui.columns import Moment
 from tui.inspect.changes import Changes
 from tui.inspect.facts import Facts, Said
 from tui.lines import Line, line
-from tui.state import RequestRow
+from tui.request_row import RequestRow
 
 
 @dataclass(frozen=True, slots=True)

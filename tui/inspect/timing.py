@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tui import format as f
 from tui.inspect.subject import Subject
 from tui.lines import Line, Span, Tone, labelled, meter
-from tui.state import Phase, RequestRow
+from tui.request_row import Phase, RequestRow
 
 _SHOWN_MS = 1.0  # what is shorter and isn't measured by itself is left out
 

@@ -21,9 +21,10 @@ from tui.details import Details, Wish
 from tui.history import VIEWS, History, RequestPages, SessionPages, request_heading
 from tui.history_sql import PAGE
 from tui.lines import Line, line
+from tui.request_row import RequestRow
 from tui.rooms.base import NOT_UP, Room
 from tui.sessions import session_heading
-from tui.state import RequestRow, Store
+from tui.state import Store
 from tui.taking import CopyText
 from tui.widgets.foot import Foot
 from tui.widgets.inspector import Inspector, InspectorPage

@@ -17,7 +17,8 @@ from tui import format as f
 from tui.columns import Moment
 from tui.inspect import TABS, Found, Subject, tab_lines
 from tui.lines import line, plain_text
-from tui.state import RequestRow, Store
+from tui.request_row import RequestRow
+from tui.state import Store
 from tui.widgets.page import Frame, Page
 from tui.widgets.tabrow import TabRow
 
@@ -29,6 +30,13 @@ class InspectorPage(Page):
     """The lines of the tab on show."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "right",
+            "screen.tab(1)",
+            "Next tab",
+            tooltip="Tab to the right",
+            id="inspector.page_right",
+        ),
         Binding(
             "d",
             "whole",
@@ -52,8 +60,7 @@ class InspectorPage(Page):
             tooltip="To the change, tool call or part before",
             id="inspector.previous_part",
         ),
-        Binding("left", "screen.tab(-1)", "Tab left", show=False, id="inspector.page_left"),
-        Binding("right", "screen.tab(1)", "Tab right", show=False, id="inspector.page_right"),
+        Binding("left", "screen.tab(-1)", "Tab to the left", show=False, id="inspector.page_left"),
     ]
 
     class Toggled(Message):

@@ -6,8 +6,8 @@ from textual.message import Message
 
 from tui.history import RequestPages, SessionPages, request_line
 from tui.lines import Line, fit, line
+from tui.request_row import RequestRow
 from tui.sessions import session_line
-from tui.state import RequestRow
 from tui.widgets.rows import Rows
 
 

@@ -20,7 +20,8 @@ from textual.widgets import Input, Static
 
 from tui import columns
 from tui.filters import Filter, parse
-from tui.state import Changes, Phase, Store
+from tui.request_row import Phase
+from tui.state import Changes, Store
 from tui.view import ListView
 from tui.widgets.page import TONE_CLASSES, Frame, Page
 from tui.widgets.place import Hand
