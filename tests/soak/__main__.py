@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.soak.stage import Plan, Report, soak
-from tests.soak.watch import drift, markdown, wrong
+from tests.soak.watch import drift, markdown, memory, wrong
 
 
 def main() -> int:
@@ -29,8 +29,8 @@ def main() -> int:
 
 
 def told(report: Report) -> list[str]:
-    middle, last = (size / 2**20 for size in drift(report.samples))
-    descriptors = max(sample.descriptors for sample in report.samples)
+    middle, last = (size / 2**20 for size in drift(report.samples, memory))
+    most = max(sample.descriptors for sample in report.samples)
     return [
         markdown(report.samples),
         "",
@@ -38,7 +38,7 @@ def told(report: Report) -> list[str]:
         f"outcomes: {dict(report.tally.outcomes.most_common())}",
         f"faults: {dict(report.faults.most_common())}",
         f"memory: {middle:.1f} MB in the middle third, {last:.1f} MB in the last",
-        f"descriptors: {report.before.descriptors} before, at most {descriptors}, "
+        f"descriptors: {report.before.descriptors} before, at most {most}, "
         f"{report.after.descriptors} after",
         f"log: {report.log_bytes / 2**20:.0f} MB",
     ]

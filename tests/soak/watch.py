@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -13,7 +13,8 @@ GROWTH = 0.05
 GROWTH_BYTES = 8 * 2**20
 """And in bytes, for a short run."""
 SPARE = 10
-"""Descriptors that may be open afterwards and weren't before: caches and logs open theirs late."""
+"""Descriptors for what caches and logs open late. The pools of connections, to Redis and to
+backends that are looked after, hold one more for each client that asked at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,31 @@ def thirds(samples: Sequence[Sample]) -> tuple[Sequence[Sample], ...]:
     return samples[:size], samples[size : 2 * size], samples[2 * size :]
 
 
-def drift(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Median bytes in the middle third of the time, and in the last one."""
+def drift(samples: Sequence[Sample], of: Callable[[Sample], int]) -> tuple[float, float]:
+    """Medians in the middle third of the time, and in the last one."""
     _, middle, last = thirds(samples)
-    before, after = (statistics.median(s.memory for s in part) for part in (middle, last))
+    before, after = (statistics.median(map(of, part)) for part in (middle, last))
     return before, after
+
+
+def memory(sample: Sample) -> int:
+    return sample.memory
+
+
+def descriptors(sample: Sample) -> int:
+    return sample.descriptors
 
 
 def wrong(samples: Sequence[Sample], before: Sample, after: Sample, clients: int) -> list[str]:
     """Why what was held wasn't flat. ``before`` and ``after`` are without any client."""
     problems = []
-    middle, last = drift(samples)
+    middle, last = drift(samples, memory)
     if last > middle + max(GROWTH * middle, GROWTH_BYTES):
         problems.append(f"memory grew from {middle / 2**20:.0f} to {last / 2**20:.0f} MB")
-    if after.descriptors > before.descriptors + SPARE:
+    middle, last = drift(samples, descriptors)
+    if last > middle + SPARE:
+        problems.append(f"descriptors grew from {middle:.0f} to {last:.0f}")
+    if after.descriptors > before.descriptors + SPARE + clients:
         problems.append(f"{after.descriptors} descriptors are open, {before.descriptors} before")
     # Each client has one connection, and each request one to a backend and one more at most.
     most = max(sample.descriptors for sample in samples)
