@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -114,8 +115,8 @@ async def vllm_mlx(model: Path, folder: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def litellm_proxy(upstream: str, folder: Path) -> AsyncIterator[str]:
-    """The proxy in front of a server of chat completions, whose models all are ``gpt-x``."""
+async def litellm_proxy(upstream: str, folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """Address and key of the proxy in front of a server of chat completions that has ``gpt-x``."""
     port = free_port()
     config = folder / "litellm.yaml"
     config.write_text(
@@ -130,6 +131,7 @@ async def litellm_proxy(upstream: str, folder: Path) -> AsyncIterator[str]:
     serve = [program("litellm"), "--config", str(config), "--host", "127.0.0.1"]
     serve += ["--port", str(port), "--telemetry", "False"]
     address = f"http://127.0.0.1:{port}"
-    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1"}
+    key = f"sk-{secrets.token_hex(32)}"  # It refuses to start without one that is hard to guess.
+    env = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     async with running(serve, address, "/health/liveliness", folder, env):
-        yield f"{address}/v1"
+        yield f"{address}/v1", key

@@ -61,10 +61,10 @@ async def test_a_litellm_proxy(claude_path: str, tmp_path: Path) -> None:
     """Behind it OpenAI's own rules, whose refusals come through it and are learned from."""
     async with (
         OpenAiUpstream(kind="openai") as upstream,
-        litellm_proxy(upstream.base_url, tmp_path) as url,
+        litellm_proxy(upstream.base_url, tmp_path) as (url, key),
     ):
         upstream.say(*chat_answers(tmp_path) * 2)
-        backend = openai(url, profile="auto")
+        backend = openai(url, profile="auto", api_key=key)
         async with stage_at(claude_path, tmp_path, backend, "gpt-x") as stage:
             await round_trip(stage, tmp_path)
             await sdk_round_trip(stage)

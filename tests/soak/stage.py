@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,10 @@ class Report:
 
 @dataclass(slots=True)
 class Plan:
-    """Ends after ``seconds``, or after ``requests`` if that is not 0."""
+    """Ends after ``seconds``, or after ``requests`` if that is not 0, or by :meth:`stop`.
+
+    Time in which the whole machine slept, or this process was stopped, doesn't count.
+    """
 
     clients: int = 50
     seconds: float = 1800.0
@@ -78,12 +82,16 @@ class Plan:
     think_s: float = 2.0
     seed: int = 1
     sample_s: float = 5.0
-    started: float = field(default_factory=time.monotonic)
+    awake: float = 0.0
+    stopped: bool = False
+
+    def stop(self) -> None:
+        self.stopped = True
 
     def over(self, tally: Tally) -> bool:
         if self.requests:
-            return tally.sent >= self.requests
-        return time.monotonic() - self.started >= self.seconds
+            return self.stopped or tally.sent >= self.requests
+        return self.stopped or self.awake >= self.seconds
 
 
 async def soak(folder: Path, plan: Plan) -> Report:
@@ -98,7 +106,7 @@ async def soak(folder: Path, plan: Plan) -> Report:
             await redis.start()
             stack.push_async_callback(redis.stop)
         server = await stack.enter_async_context(serving(settings(folder, upstreams, redis)))
-        plan.started = time.monotonic()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, plan.stop)
         crowd = Crowd(server.address, plan.clients, plan.seed, plan.think_s, plan.over)
         before = Sample.of(server.process, 0.0, 0)
         samples: list[Sample] = []
@@ -109,7 +117,7 @@ async def soak(folder: Path, plan: Plan) -> Report:
             for task in around:
                 task.cancel()
         undrained = await _drained(server, before)
-        after = Sample.of(server.process, time.monotonic() - plan.started, crowd.tally.sent)
+        after = Sample.of(server.process, plan.awake, crowd.tally.sent)
         ((rows,),) = await server.sql("SELECT count(*) FROM requests")
         return Report(
             crowd.tally,
@@ -157,8 +165,10 @@ def settings(folder: Path, upstreams: Sequence[Faulty], redis: Redis | None) -> 
 
 async def _watch(server: Server, tally: Tally, plan: Plan, samples: list[Sample]) -> None:
     while True:
+        begun = time.monotonic()
         await asyncio.sleep(plan.sample_s)
-        samples.append(Sample.of(server.process, time.monotonic() - plan.started, tally.sent))
+        plan.awake += min(time.monotonic() - begun, 2 * plan.sample_s)
+        samples.append(Sample.of(server.process, plan.awake, tally.sent))
 
 
 async def _kill(redis: Redis | None, tally: Tally) -> None:
