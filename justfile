@@ -1,6 +1,8 @@
 # Everyday commands; `just` alone runs what CI runs.
 default: check
 
+peers_folder := env("ANYCLAUDE_PEERS", cache_directory() / "anyclaude-peers")
+
 check: lint types arch test
 
 fmt:
@@ -62,3 +64,18 @@ run *ARGS:
 # The console over a scripted model and client; needs no model of your own.
 demo:
     uv run anyclaude-tui --demo
+
+# Install the servers that tests/client/test_peers.py runs, each with an environment of its own.
+peers:
+    uv venv --allow-existing "{{peers_folder}}/vllm"
+    uv pip install --python "{{peers_folder}}/vllm" vllm-mlx
+    uv venv --allow-existing "{{peers_folder}}/litellm"
+    uv pip install --python "{{peers_folder}}/litellm" 'litellm[proxy]'
+
+# Half an hour of fifty clients and failing backends; the server must not grow.
+soak *ARGS:
+    uv run python -m tests.soak {{ARGS}}
+
+# How long a repeated request takes, by the cache that has it.
+tiers:
+    uv run python -m tests.caches.figures

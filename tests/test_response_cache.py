@@ -30,6 +30,7 @@ from anyclaude.types import Usage
 from tests.caches.shared.test_shared_real import SERVER, Redis
 from tests.doubles.anthropic_upstream import KEY, anthropic_double
 from tests.doubles.openai_upstream import OpenAiUpstream
+from tests.gateway.kit import Census
 
 SCRIPT = """
 [[answers]]
@@ -368,6 +369,26 @@ async def test_a_redis_that_is_away_costs_its_tier_alone(tmp_path: Path) -> None
     async with staged(settings) as stage:
         assert told(await stage.ask(body()))["tier"] == "none"
         assert told(await stage.ask(body()))["tier"] == "response"
+
+
+@pytest.mark.skipif(SERVER is None, reason="no redis-server is installed")
+async def test_a_redis_that_dies_costs_no_answer_and_leaves_nothing(tmp_path: Path) -> None:
+    redis = Redis(tmp_path)
+    await redis.start()
+    settings = settings_for(tmp_path / "data", redis_url=f"unix://{redis.socket}")
+    async with staged(settings) as stage:
+        await stage.ask(body())
+        await shared(stage)
+        await redis.stop()
+        await stage.ask(body("What now?"))
+        await shared(stage)
+        census = Census.now()
+        for number in range(5):
+            for tier in ("none", "response"):
+                answer = await stage.ask(body(f"Question {number}"))
+                assert (text_of(answer), told(answer)["tier"]) == (OTHERWISE, tier)
+        await shared(stage)
+        await census.again()
 
 
 # --------------------------------------------------------------------------------- by meaning

@@ -80,6 +80,10 @@ class Child:
             raise self.died(await self._process.wait())
         return line.decode().rstrip("\n")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def say(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")

@@ -11,5 +11,7 @@ def set_level(level: int) -> None:
     """Sets what ``anyclaude`` and the console log; libraries never say more than warnings."""
     threshold = _LEVELS[level]
     logging.getLogger().setLevel(max(threshold, logging.WARNING))
+    # It warns of every piece that is written to a client who has just left.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     for name in ("anyclaude", "tui"):
         logging.getLogger(name).setLevel(threshold)

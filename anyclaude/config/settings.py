@@ -16,7 +16,16 @@ ENGINE = "mlx"
 
 BackendType: TypeAlias = Literal["mlx", "anthropic", "openai", "scripted"]
 Profile: TypeAlias = Literal[
-    "auto", "lmstudio", "mlx-lm", "vllm-mlx", "vllm", "ollama", "openrouter", "generic"
+    "auto",
+    "openai",
+    "lmstudio",
+    "mlx-lm",
+    "vllm-mlx",
+    "vllm",
+    "ollama",
+    "openrouter",
+    "litellm",
+    "generic",
 ]
 Strategy: TypeAlias = Literal[
     "shuffle", "round-robin", "priority", "least-busy", "usage", "latency", "cost", "cache-aware"

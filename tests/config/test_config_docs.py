@@ -42,8 +42,8 @@ def test_every_key_is_there_with_its_default_and_variable() -> None:
 
 @pytest.fixture
 def loggers() -> Iterator[tuple[logging.Logger, ...]]:
-    """The root and our own loggers, put back as they were."""
-    found = tuple(logging.getLogger(name) for name in (None, "anyclaude", "tui"))
+    """The root, our own loggers and asyncio's, put back as they were."""
+    found = tuple(logging.getLogger(name) for name in (None, "anyclaude", "tui", "asyncio"))
     before = [logger.level for logger in found]
     yield found
     for logger, level in zip(found, before, strict=True):
@@ -63,4 +63,4 @@ def test_the_level_is_ours_and_libraries_stay_quiet(
     loggers: tuple[logging.Logger, ...], level: int, ours: int, others: int
 ) -> None:
     set_level(level)
-    assert [logger.level for logger in loggers] == [others, ours, ours]
+    assert [logger.level for logger in loggers] == [others, ours, ours, logging.ERROR]

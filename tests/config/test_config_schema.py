@@ -9,6 +9,8 @@ from typing import get_args
 import jsonschema
 import pytest
 
+from anyclaude.backends.openai.backend import AUTO
+from anyclaude.backends.openai.profiles import PROFILES
 from anyclaude.config import schema
 from anyclaude.config.document import to_document, values_of
 from anyclaude.config.settings import (
@@ -99,6 +101,7 @@ def test_states_the_words_of_the_types() -> None:
 
     assert words("backends.x.type") == TYPES
     assert words("backends.x.profile") == get_args(Profile)
+    assert set(get_args(Profile)) == {AUTO, *PROFILES}
     assert words("routes.1.strategy") == get_args(Strategy)
     assert words("cache.cache_marks") == get_args(CacheMark)
     assert set(words("routes.1.roles")) == {role.value for role in Role}

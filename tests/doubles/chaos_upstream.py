@@ -76,7 +76,7 @@ class Chaos:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                body = await reader.readexactly(_length(head))
+                body = await reader.readexactly(content_length(head))
                 self.requests.append((head, body))
                 self.asked.set()
                 await self.behaviour(Connection(reader, writer, head, body))
@@ -92,7 +92,8 @@ class Chaos:
             writer.close()
 
 
-def _length(head: bytes) -> int:
+def content_length(head: bytes) -> int:
+    """How many bytes of body the head of a request declares."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])

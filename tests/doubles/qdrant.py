@@ -7,12 +7,15 @@ is refused, and what it would pass over (an unknown field, say) fails the test t
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
 import numpy as np
+from aiohttp import web
 
 from anyclaude.types import JsonObject, JsonValue
 
@@ -171,3 +174,23 @@ def _matches(payload: dict[str, Any], rule: Any, indexed: set[str]) -> bool:
         if payload.get(condition["key"]) != condition["match"]["value"]:
             return False
     return True
+
+
+@asynccontextmanager
+async def served(qdrant: FakeQdrant) -> AsyncIterator[str]:
+    """The address where it listens."""
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        status, value = qdrant.handle(request.method, request.path_qs, body)
+        return web.json_response(value, status=status)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +190,12 @@ async def test_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [((), None), (("retry-after: 7",), "7"), (("retry-after-ms: 250",), None)],
+    [
+        ((), None),
+        (("retry-after: 7",), "7"),
+        (("retry-after: Thu, 28 May 2026 20:27:10 GMT",), "Thu, 28 May 2026 20:27:10 GMT"),
+        (("retry-after-ms: 250",), None),
+    ],
 )
 async def test_a_429_keeps_its_own_words(
     claude: tuple[Gate, Chaos], headers: tuple[str, ...], seconds: str | None
@@ -199,6 +206,24 @@ async def test_a_429_keeps_its_own_words(
     got = await at.stream()
     assert (got.status, got.body) == (429, body)
     assert got.headers.get("retry-after") == seconds
+
+
+async def test_a_429_of_another_api_is_told_in_the_clients_own(other: tuple[Gate, Chaos]) -> None:
+    """Its client knows seconds alone."""
+    at, there = other
+    late = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+    for headers, least, most in (
+        ((), None, None),
+        (("retry-after: 7",), 7, 7),
+        ((f"retry-after: {late}",), 1, 40),
+        (("retry-after-ms: 2500",), 3, 3),
+    ):
+        body = b'{"error":{"message":"slow","type":"requests","code":"rate_limit_exceeded"}}'
+        there.behaviour = reply("429 Slow", body, "content-type: application/json", *headers)
+        got = await at.stream()
+        assert (got.status, error_of(got)["type"]) == (429, "rate_limit_error")
+        told = got.headers.get("retry-after")
+        assert told is None if least is None else least <= int(told or 0) <= (most or 0)
 
 
 async def test_a_storm_of_500s(claude: tuple[Gate, Chaos]) -> None:

@@ -200,12 +200,35 @@ async def test_images(at: Gate, upstream: OpenAiUpstream) -> None:
 
 @pytest.mark.parametrize(
     ("finish", "reason"),
-    [("stop", "end_turn"), ("length", "max_tokens"), ("content_filter", "end_turn")],
+    [
+        ("stop", "end_turn"),
+        ("length", "max_tokens"),
+        ("content_filter", "end_turn"),
+        ("model_context_window_exceeded", "max_tokens"),
+    ],
 )
 async def test_stop_reasons(at: Gate, upstream: OpenAiUpstream, finish: str, reason: str) -> None:
     upstream.say(said("Paris", finish))
     assert read(await at.stream()).stop_reason == reason
     assert (await at.row("stop_reason"))[0] == reason
+
+
+@pytest.mark.parametrize(
+    ("finish", "status", "kind", "message"),
+    [
+        ("content_filter", 403, "permission_error", "a content filter withheld the answer"),
+        ("model_context_window_exceeded", 400, "invalid_request_error", "prompt is too long: "),
+        ("insufficient_system_resource", 503, "overloaded_error", "the server broke off its ans"),
+    ],
+)
+async def test_an_end_with_nothing_said_is_told_so_that_the_client_knows_what_to_do(
+    at: Gate, upstream: OpenAiUpstream, finish: str, status: int, kind: str, message: str
+) -> None:
+    """Shown at once, compacted, tried again: as the client takes these (claude-code-wire.md)."""
+    upstream.say(stream(chunk(finish=finish), usage()))
+    got = await at.stream()
+    assert (got.status, got.json["error"]["type"]) == (status, kind)
+    assert got.json["error"]["message"].startswith(message)
 
 
 async def test_counting_is_an_estimate_without_asking(at: Gate, upstream: OpenAiUpstream) -> None:

@@ -27,9 +27,16 @@ from anyclaude.dialect import (
     ThinkingPiece,
 )
 
-_LENGTH = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
-_FILTERED = frozenset({"content_filter", "safety", "refusal"})
-_FAILED = frozenset({"error", "abort"})
+_WINDOW = frozenset({"model_context_window_exceeded"})  # Zhipu
+_LENGTH = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"}) | _WINDOW
+_FILTERED = frozenset(
+    {
+        *("content_filter", "refusal", "sensitive"),  # OpenAI, Anthropic, Zhipu
+        *("safety", "recitation", "blocklist", "prohibited_content", "spii"),  # Google
+    }
+)
+_BUSY = frozenset({"insufficient_system_resource"})  # DeepSeek
+_FAILED = frozenset({"error", "abort", "network_error"}) | _BUSY
 
 
 @dataclass(slots=True)
@@ -82,7 +89,7 @@ class Decoder:
 
     def feed(self, chunk: Chunk) -> list[Segment]:
         """The segments that ``chunk`` completes or continues."""
-        self.finish_reason = chunk.finish or self.finish_reason
+        self.finish_reason = chunk.finish.lower() if chunk.finish else self.finish_reason
         self.stop = chunk.stop or self.stop
         if self.stopped:
             return []
@@ -227,6 +234,16 @@ def refused(reason: str | None) -> bool:
 def failed(reason: str | None) -> bool:
     """Whether the server says by it that it broke off."""
     return reason in _FAILED
+
+
+def busy(reason: str | None) -> bool:
+    """Whether it broke off since others left it no room."""
+    return reason in _BUSY
+
+
+def over_window(reason: str | None) -> bool:
+    """Whether the model's window was full."""
+    return reason in _WINDOW
 
 
 def shown(segments: Iterable[Segment]) -> str:

@@ -13,7 +13,15 @@ from anyclaude.backend import Admission, BackendEvent, Finish, Parsed, Prefill
 from anyclaude.backends import faults
 from anyclaude.backends.http import Reply
 from anyclaude.backends.openai.chunks import Chunk, UpstreamUsage, read_chunk
-from anyclaude.backends.openai.decode import Decoder, failed, outcome, refused, shown
+from anyclaude.backends.openai.decode import (
+    Decoder,
+    busy,
+    failed,
+    outcome,
+    over_window,
+    refused,
+    shown,
+)
 from anyclaude.backends.sse import SseReader
 from anyclaude.dialect import Segment
 from anyclaude.errors import EngineFailed, UpstreamError
@@ -27,8 +35,11 @@ DRAIN_S = 1.0
 _AHEAD = 256  # events that may wait for a slow client
 _PROGRESS = re.compile(rb"^: *keepalive (\d+)/(\d+)", re.MULTILINE)  # mlx_lm.server
 _NOT_AN_ANSWER = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
-_FILTERED = {"message": "a content filter withheld the answer", "type": "invalid_request_error"}
+# The client shows a 403 at once; a 400 it would send again in five other shapes.
+_FILTERED = {"message": "a content filter withheld the answer", "type": "permission_error"}
 _BROKE_OFF = {"message": "the server broke off its answer", "type": "api_error"}
+_BUSY = {"message": "the server broke off its answer: it is overloaded", "code": 503}
+_WINDOW = {"message": "the model's context window is full", "code": "context_length_exceeded"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +205,11 @@ class OpenAiGeneration:
         decoder, backend = self._decoder, self._reply.backend
         reason = decoder.finish_reason
         if failed(reason):
-            raise faults.in_stream(backend, {"error": _BROKE_OFF})
+            raise faults.in_stream(backend, {"error": _BUSY if busy(reason) else _BROKE_OFF})
         if refused(reason) and not decoder.spoke:
             raise faults.in_stream(backend, {"error": _FILTERED})
+        if over_window(reason) and not decoder.spoke:
+            raise faults.in_stream(backend, {"error": _WINDOW})
         if reason is None and not decoder.stopped and not (self._done and decoder.spoke):
             what = "an answer without an end" if decoder.spoke else "an answer with nothing in it"
             raise faults.garbage(backend, what)

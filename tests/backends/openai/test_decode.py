@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude.backends.openai.chunks import read_chunk
-from anyclaude.backends.openai.decode import failed, outcome, refused, shown
+from anyclaude.backends.openai.decode import failed, outcome, over_window, refused, shown
 from anyclaude.dialect import (
     CallBroken,
     CallClose,
@@ -318,14 +318,25 @@ def test_the_servers_own_word_on_the_stop_sequence() -> None:
         ("tool_calls", "stop"),
         ("function_call", "stop"),
         ("content_filter", "stop"),
+        ("sensitive", "stop"),
         ("length", "length"),
         ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
     ],
 )
 def test_why_it_ended(reason: str | None, expected: str) -> None:
     assert outcome(reason, None) == expected
-    assert refused(reason) == (reason == "content_filter")
+    assert refused(reason) == (reason in ("content_filter", "sensitive"))
+    assert over_window(reason) == (reason == "model_context_window_exceeded")
     assert not failed(reason)
+
+
+def test_reasons_count_in_capitals_too() -> None:
+    reader = decoder()
+    reader.feed(
+        read_chunk({"choices": [{"delta": {"content": "a"}, "finish_reason": "MAX_TOKENS"}]})
+    )
+    assert outcome(reader.finish_reason, reader.stop) == "length"
 
 
 def test_space_alone_stays_an_answer() -> None:
