@@ -28,7 +28,7 @@ from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.echo_match import working_directory
-from anyclaude.prompt.roles import role_of
+from anyclaude.prompt.roles import bounded, role_of
 from anyclaude.prompt.server_calls import ids_of_round
 from anyclaude.prompting import Prompter, PromptOptions
 from anyclaude.record import Recorder
@@ -109,7 +109,7 @@ class Pipeline:
         Raises :class:`ApiError` (invalid, too long, loading, full); the row is then written.
         """
         role = role_of(arrival.client, request)
-        request = with_examples(request)
+        request = bounded(with_examples(request), role)
         recorder = self._announcer.received(arrival, request, role)
         self._announcer.tools_seen(arrival, request)
         try:

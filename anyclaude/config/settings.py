@@ -43,9 +43,11 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """``context_limit`` 0 means the model's own window; sampling ``None``: the model's own."""
+    """``small`` is a text for :meth:`Target.parse`, empty for none. ``context_limit`` 0 means the
+    model's own window; sampling ``None``: the model's own."""
 
     default: str = ""
+    small: str = ""
     context_limit: int = 0
     max_output_tokens: int = 0
     temperature: float | None = None
@@ -361,9 +363,11 @@ class Settings:
 
     @property
     def reachable(self) -> frozenset[str]:
-        """The backends that a request may be sent to; without routes that is the engine alone."""
+        """The backends that a request may be sent to: without routes the engine, and ``small``."""
         routed = {target.backend for route in self.routes for target in route.reaches}
         wanted = routed if self.routes else {self.engine}
+        if self.model.small:
+            wanted = {*wanted, Target.parse(self.model.small).backend}
         return frozenset(n for n, backend in self.backends if n in wanted and backend.enabled)
 
     @property

@@ -178,6 +178,7 @@ class Dispatcher:
         publish: Callable[[RoutingEvent], None] = lambda event: None,
         estimate: Estimator | None = None,
         local: str | None = None,
+        small: Target | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
@@ -188,7 +189,7 @@ class Dispatcher:
         cooldowns = Cooldowns(clock, options.cooldown_s, publish)
         self._stations = Stations(backends, options.breaker, figures, cooldowns, clock, publish)
         self._affinity = Affinity(clock, limit=options.sessions, ttl=options.session_ttl_s)
-        self._table = RouteTable(routes, local=local)
+        self._table = RouteTable(routes, local=local, small=small)
         self._chooser = Chooser(self._table, self._stations, self._affinity, rng, clock, estimate)
 
     # ------------------------------------------------------------------------- one request
