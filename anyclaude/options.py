@@ -59,6 +59,8 @@ def prompt_options(settings: Settings) -> PromptOptions:
         overflow=prompt.overflow,
         overflow_keep=prompt.overflow_keep,
         keep_tool_results=prompt.keep_tool_results,
+        summaries=prompt.summaries,
+        summary_seconds=prompt.summary_seconds,
     )
 
 

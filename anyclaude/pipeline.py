@@ -26,6 +26,7 @@ from anyclaude.gateway import Answering, Gateway, Opened, Passing
 from anyclaude.keeping import Answers, Keep, Looked, Wanted
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical, canonicalise
+from anyclaude.prompt.decisions import Decision
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.echo_match import working_directory
 from anyclaude.prompt.roles import bounded, role_of
@@ -123,7 +124,8 @@ class Pipeline:
             ours = await offered(self._server_tools, arrival.conversation, request, role)
             canonical = with_server_tools(canonical, ours)
             asked = arrival.asked(canonical.request, role)
-            looked = await self._look(arrival, canonical, asked)
+            decided = await self.prompter.decisions.of(arrival.conversation)
+            looked = await self._look(arrival, canonical, asked, decided)
             if looked.hit is not None:
                 return self._replay(looked.hit, canonical, recorder)
             shaping = Shaping(self.prompter, arrival, role)
@@ -144,21 +146,25 @@ class Pipeline:
         if keep is not None:
             # Another model may be loaded, or another backend go on, before the answer is whole.
             request = canonical.request
-            keep.valid = lambda: self._way(asked, request) == looked.way and not opened.switched()
+            keep.valid = lambda: (
+                self._way(asked, request, decided) == looked.way and not opened.switched()
+            )
         match opened.answer:
             case Answering():
                 self._announcer.shaped(arrival, shaping.sections)
                 shaping.note(recorder)
-                rounds = self._rounds(arrival, canonical, shaping, opened.answer, ours)
+                rounds = self._rounds(arrival, canonical, shaping, asked, opened, ours)
                 return self._answer(
                     arrival, canonical, opened.answer, recorder, reason, keep, rounds
                 )
             case Passing():
                 return self._pass(opened, opened.answer, canonical, recorder, reason, keep)
 
-    async def _look(self, arrival: Arrival, canonical: Canonical, asked: Asked) -> Looked:
+    async def _look(
+        self, arrival: Arrival, canonical: Canonical, asked: Asked, decided: Decision
+    ) -> Looked:
         """The answer that a cache has, or the place for the one that is made now."""
-        way = None if arrival.replay_of else self._way(asked, canonical.request)
+        way = None if arrival.replay_of else self._way(asked, canonical.request, decided)
         if way is None:
             return Looked()
         raw = arrival.as_received(MESSAGES)
@@ -198,9 +204,9 @@ class Pipeline:
 
         return passed_on
 
-    def _way(self, asked: Asked, request: MessagesRequest) -> Way | None:
+    def _way(self, asked: Asked, request: MessagesRequest, decided: Decision) -> Way | None:
         """Who may answer, and what of the request they are shown."""
-        way, shown = self._gateway.way(asked), self.prompter.identity(request)
+        way, shown = self._gateway.way(asked), self.prompter.identity(request, decided)
         if way is None or not shown:
             return way
         return replace(way, served=replace(way.served, extra=(*way.served.extra, *shown)))
@@ -246,23 +252,27 @@ class Pipeline:
         arrival: Arrival,
         canonical: Canonical,
         shaping: Shaping,
-        answering: Answering,
+        asked: Asked,
+        opened: Opened,
         ours: Sequence[ToolDefinition],
     ) -> Rounds | None:
         """What runs the answer's calls here; a replay runs none, for they may change things."""
-        tools, backend, model = self._server_tools, answering.backend, answering.job.model
+        tools, target = self._server_tools, opened.handle.target
         if tools is None or not ours or arrival.replay_of:
             return None
 
         async def go_on(rolled: Sequence[Block], number: int, max_tokens: int) -> Round:
             following = continued(canonical, rolled, max_tokens)
-            job = await self._job(arrival, following, shaping, backend, model)
-            job = replace(job, id=f"{job.id}.r{number}")
+
+            async def job_for(backend: Backend, model: str) -> BackendRequest:
+                job = await self._job(arrival, following, shaping, backend, model)
+                return replace(job, id=f"{job.id}.r{number}")
+
             calls = self._desk.calls(
                 arrival.id, canonical.callable_tools, ids_of_round(number, self._new_id)
             )
-            generation = await backend.open(job)
-            return Round(following, generation, calls, _reopening(backend, job))
+            again = await self._gateway.again(asked, target, job_for)
+            return Round(following, again.generation, calls, _reopening(again.backend, again.job))
 
         names = frozenset(tool.name for tool in ours)
         return Rounds(arrival.id, names, tools, go_on, self._options.max_rounds)

@@ -13,12 +13,12 @@ from typing import cast
 
 from anyclaude.arrival import CHARS_PER_TOKEN
 from anyclaude.backend import Backend, Measured
-from anyclaude.config.settings import Overflow
+from anyclaude.config.settings import Overflow, Summaries
 from anyclaude.events import PromptShaped
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import definition_text
 from anyclaude.prompt.compress import Embedder
-from anyclaude.prompt.decisions import Decisions
+from anyclaude.prompt.decisions import Decision, Decisions
 from anyclaude.prompt.edits import edits_of
 from anyclaude.prompt.optimise import Optimiser, Shown, rules_digest
 from anyclaude.prompt.shorten import UserRule
@@ -31,6 +31,7 @@ _AUTO_SHARE = 4
 _COUNTED = 64
 _MOST_TOLD = 1_000
 _DECIDES = frozenset({Role.MAIN, Role.SUBAGENT})
+_UNDECIDED = Decision()
 _MEASURES: dict[type[Backend], bool] = {}
 
 
@@ -44,6 +45,8 @@ class PromptOptions:
     overflow: Overflow = "refuse"
     overflow_keep: float = 0.5
     keep_tool_results: int = 3
+    summaries: Summaries = "extract"
+    summary_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,25 @@ class Prompter:
         """Prompts of which it was said that they are used untouched."""
         self._sections: OrderedDict[tuple[str, str], tuple[PromptSection, ...]] = OrderedDict()
 
-    def identity(self, request: MessagesRequest) -> tuple[tuple[str, str], ...]:
-        """What of this changes answers, for the keys of caches; empty when nothing does."""
+    def identity(
+        self, request: MessagesRequest, decided: Decision = _UNDECIDED
+    ) -> tuple[tuple[str, str], ...]:
+        """What of this changes answers, for the keys of caches; empty when nothing does.
+
+        ``decided`` is what holds for the request's conversation: that stays, whatever the
+        configuration says by now.
+        """
         options = self.options
         said = [("edit", repr(edit)) for edit in edits_of(request)]
         if self.on and options.tier is not PromptTier.OFF:
-            tier = f"{options.tier.value if options.tier else 'auto'} {options.budget_tokens}"
+            auto = f"auto {options.budget_tokens}"
+            tier = decided.tier or (options.tier.value if options.tier else auto)
             said.append(("prompt", f"{tier} {rules_digest(options.rules)}"))
         if options.overflow != "refuse":
-            shares = f"{options.overflow_keep} {options.keep_tool_results}"
+            shares = f"{options.overflow_keep} {options.keep_tool_results} {options.summaries}"
             said.append(("overflow", f"{options.overflow} {shares}"))
+        if decided.cut:
+            said.append(("cut", decided.cut))
         return tuple(said)
 
     async def show(

@@ -10,20 +10,24 @@ import pytest
 
 from anyclaude.arrival import Arrival
 from anyclaude.backend import BackendRequest, Delta, EchoTurn, Finish
+from anyclaude.caches.response.cache import ResponseCache
+from anyclaude.caches.response.memory import MemoryTier
 from anyclaude.errors import PromptTooLong
 from anyclaude.events import Bus, PromptShaped, SystemEvent
 from anyclaude.exchange import Exchange, ExchangeOptions
 from anyclaude.gateway import Gateway
 from anyclaude.keepalive import KeepAliveTimes
+from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
 from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.canonical import definition_text
-from anyclaude.prompt.decisions import Decisions
+from anyclaude.prompt.decisions import Decision, Decisions
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.tiers import PromptTier
 from anyclaude.prompt.window import sizes_of
 from anyclaude.prompting import Prompter, PromptOptions
 from anyclaude.recent import RecentDetails
+from anyclaude.replayed import Replayed
 from anyclaude.shaping import Shaping
 from anyclaude.types import (
     ClientInfo,
@@ -94,6 +98,15 @@ class Rig:
             pass
         return self.backend.asked[-1].request
 
+    async def repeat(self, request: MessagesRequest, session: str) -> None:
+        """Sends what a cache has the answer to."""
+        self.sent += 1
+        arrival = Arrival(f"req_{self.sent}", 1.0, ClientInfo(session), "{}")
+        replayed = await self.pipeline.open(arrival, request)
+        assert isinstance(replayed, Replayed)
+        async for _ in replayed.events():
+            pass
+
 
 Build = Callable[..., Rig]
 
@@ -102,7 +115,12 @@ Build = Callable[..., Rig]
 async def build() -> AsyncGenerator[Build, None]:
     stores: list[EchoStore] = []
 
-    def make(window: int = 0, decisions: Decisions | None = None, **options: object) -> Rig:
+    def make(
+        window: int = 0,
+        decisions: Decisions | None = None,
+        cache: ResponseCache | None = None,
+        **options: object,
+    ) -> Rig:
         backend, sink, bus = Windowed(window), Sink(), Bus()
         echo = EchoStore(None)
         stores.append(echo)
@@ -114,6 +132,7 @@ async def build() -> AsyncGenerator[Build, None]:
             ledger,
             PipelineOptions(frozenset(), ExchangeOptions(True, False, KeepAliveTimes()), PLAIN),
             lambda prefix: f"{prefix}1",
+            Answers(ledger, cache),
             prompter=prompter,
         )
         return Rig(pipeline, backend, sink, bus, ledger)
@@ -182,6 +201,30 @@ async def test_switched_off_it_sends_what_came_and_remembers_the_tier(build: Bui
     assert not rig.pipeline.prompter.identity(sample())
     rig.pipeline.prompter.on = True
     assert await rig.send(sample()) == shown
+
+
+async def test_an_answer_is_kept_under_the_tier_that_it_was_given_in(build: Build) -> None:
+    decisions = Decisions()
+    strong = build(tier=PromptTier.STRONG, decisions=decisions)
+    shown = await strong.send(sample())
+    cache = ResponseCache(wall=lambda: 1.0, memory=MemoryTier(lambda: 1.0))
+    light = build(tier=PromptTier.LIGHT, decisions=decisions, cache=cache)
+    assert await light.send(sample()) == shown
+    await light.ledger.settle()
+    assert tokens_of(await light.send(sample(), "new")) > tokens_of(shown)
+    await light.ledger.settle()
+    assert len(light.backend.asked) == 2, "the other conversation has another tier"
+    for session in ("s", "new"):
+        await light.repeat(sample(), session)
+    assert len(light.backend.asked) == 2, "both are asked for again"
+    light.pipeline.prompter.on = False
+    assert await light.send(sample(), "third") == sample()
+
+
+def test_a_cut_conversation_has_keys_of_its_own() -> None:
+    prompter = Prompter(None, PromptOptions(overflow="window"))  # type: ignore[arg-type]
+    keys = {prompter.identity(sample(), Decision(cut=cut)) for cut in ("", "a", "b")}
+    assert len(keys) == 3
 
 
 async def test_auto_takes_the_mildest_tier_within_the_window(build: Build) -> None:

@@ -25,6 +25,7 @@ CacheMark: TypeAlias = Literal["system", "last_user"]
 SearchProvider: TypeAlias = Literal["duckduckgo", "brave", "tavily", "serpapi", "searxng"]
 TierChoice: TypeAlias = Literal["off", "light", "standard", "strong", "auto"]
 Overflow: TypeAlias = Literal["refuse", "clear_tools", "window", "compress"]
+Summaries: TypeAlias = Literal["extract", "model"]
 SLOT = "slot:"
 SLOTS = ("opus", "sonnet", "haiku", "subagent")
 """What may follow :data:`SLOT` in a route's ``match``: the places a client has for a model."""
@@ -259,6 +260,7 @@ class PromptSettings:
     for ``auto`` to leave them (0: a quarter of the window). ``keep``, ``drop`` and the names of
     ``replace`` are regular expressions. ``overflow`` is what happens to a conversation that is
     longer than the window, ``overflow_keep`` the share of the window that it then still takes.
+    ``summaries`` says who writes those of ``compress``; a model has ``summary_seconds`` for one.
     """
 
     disabled_rules: tuple[str, ...] = ()
@@ -270,6 +272,8 @@ class PromptSettings:
     overflow: Overflow = "refuse"
     overflow_keep: float = 0.5
     keep_tool_results: int = 3
+    summaries: Summaries = "extract"
+    summary_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
