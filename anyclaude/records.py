@@ -117,7 +117,8 @@ class ToolFailure:
 class SearchRecord:
     """One row of ``searches``; ``tokens`` is about what the results take in a prompt.
 
-    ``error`` is Anthropic's code and what went wrong, ``None`` when nothing did.
+    ``pages`` are addresses whose text is quoted, each a site that was asked for it. ``error`` is
+    Anthropic's code and what went wrong, ``None`` when nothing did.
     """
 
     request_id: str
@@ -128,6 +129,7 @@ class SearchRecord:
     ms: float = 0.0
     cached: bool = False
     error: str | None = None
+    pages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,8 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """Web search: ``providers`` in the order in which they are asked, none: it is off.
+    """Web search: ``providers`` in the order in which they are asked, none: it is off. The pages
+    of the first ``pages`` results are read.
 
     Of a key that comes from the environment (``…_env``), the key itself is its value. Times are
     in seconds, an MB has 2**20 bytes; ``cache_ttl_s`` 0 keeps no results.
@@ -245,6 +246,7 @@ class SearchSettings:
     timeout_s: float = 8.0
     max_results: int = 8
     max_tokens: int = 2000
+    pages: int = 0
     cache_ttl_s: float = 3600.0
     cache_mb: int = 16
     allowed_domains: tuple[str, ...] = ()

@@ -104,6 +104,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "mcp",
         (*_create_tables(7), _comment(EVENTS, EVENTS["kind"]), *_create_views(7)),
     ),
+    Migration(8, "pages", _add_columns(8)),
 )
 
 _LIST = (

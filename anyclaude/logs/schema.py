@@ -278,6 +278,12 @@ SEARCHES = Table(
         Column("ms", "DOUBLE", "Time it took."),
         Column("cached", "BOOLEAN", "Whether the answer came from the result cache."),
         Column("error", "VARCHAR", "What went wrong; NULL when nothing did."),
+        Column(
+            "pages",
+            "VARCHAR",
+            "JSON list of the addresses whose text was read and quoted; empty without bodies.",
+            since=8,
+        ),
     ),
 )
 
