@@ -25,6 +25,7 @@ from anyclaude.exchange import CLIENT_CLOSED_REQUEST, Admitted, Exchange, Exchan
 from anyclaude.gateway import Answering, Gateway, Opened, Passing
 from anyclaude.keeping import Answers, Keep, Looked, Wanted
 from anyclaude.ledger import Ledger
+from anyclaude.offering import Offer, offer_for
 from anyclaude.prompt.canonical import Canonical, canonicalise
 from anyclaude.prompt.decisions import Decision
 from anyclaude.prompt.echo import EchoStore
@@ -36,7 +37,7 @@ from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail, RequestRecord
 from anyclaude.relaying import Relay, Relayable, admission_of
 from anyclaude.replayed import Known, Replayed
-from anyclaude.rounds import Round, Rounds, continued, offered, with_server_tools
+from anyclaude.rounds import Round, Rounds, continued, with_server_tools
 from anyclaude.routing.values import Asked
 from anyclaude.search.asked import SearchWanted
 from anyclaude.searched import Searched, WebSearch
@@ -44,7 +45,7 @@ from anyclaude.server_tools import ServerTools
 from anyclaude.shaping import Shaping
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
-from anyclaude.types import Block, MessagesRequest, Role, ToolDefinition
+from anyclaude.types import Block, MessagesRequest, Role
 from anyclaude.ways import Way
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ class Pipeline:
             self._announcer.canonical(arrival, canonical)
             if wanted is not None:
                 return await self._searched(wanted, canonical, recorder)
-            ours = await offered(self._server_tools, arrival.conversation, request, role)
-            canonical = with_server_tools(canonical, ours)
+            offer = await self._offer(arrival, request, role)
+            canonical = with_server_tools(canonical, offer.tools)
             asked = arrival.asked(canonical.request, role)
             decided = await self.prompter.decisions.of(arrival.conversation)
             looked = await self._look(arrival, canonical, asked, decided)
@@ -153,7 +154,7 @@ class Pipeline:
             case Answering():
                 self._announcer.shaped(arrival, shaping.sections)
                 shaping.note(recorder)
-                rounds = self._rounds(arrival, canonical, shaping, asked, opened, ours)
+                rounds = self._rounds(arrival, canonical, shaping, asked, opened, offer)
                 return self._answer(
                     arrival, canonical, opened.answer, recorder, reason, keep, rounds
                 )
@@ -179,6 +180,9 @@ class Pipeline:
                 arrival.conversation,
             )
         )
+
+    async def _offer(self, arrival: Arrival, request: MessagesRequest, role: Role) -> Offer:
+        return await offer_for(self._server_tools, self.prompter, arrival, request, role)
 
     # ------------------------------------------------------------------------ who answers it
 
@@ -254,11 +258,11 @@ class Pipeline:
         shaping: Shaping,
         asked: Asked,
         opened: Opened,
-        ours: Sequence[ToolDefinition],
+        offer: Offer,
     ) -> Rounds | None:
         """What runs the answer's calls here; a replay runs none, for they may change things."""
-        tools, target = self._server_tools, opened.handle.target
-        if tools is None or not ours or arrival.replay_of:
+        tools, target = offer.runner, opened.handle.target
+        if tools is None or not offer.tools or arrival.replay_of:
             return None
 
         async def go_on(rolled: Sequence[Block], number: int, max_tokens: int) -> Round:
@@ -274,7 +278,7 @@ class Pipeline:
             again = await self._gateway.again(asked, target, job_for)
             return Round(following, again.generation, calls, _reopening(again.backend, again.job))
 
-        names = frozenset(tool.name for tool in ours)
+        names = frozenset(tool.name for tool in offer.tools)
         return Rounds(arrival.id, names, tools, go_on, self._options.max_rounds)
 
     def _pass(
@@ -322,8 +326,8 @@ class Pipeline:
             canonical = canonicalise(with_examples(request), self._disabled)
             passed_on = self._passed_on(arrival, request, Role.COUNT)
             canonical = await self._search.with_results(arrival, canonical, Role.COUNT, passed_on)
-            ours = await offered(self._server_tools, arrival.conversation, request, Role.COUNT)
-            canonical = with_server_tools(canonical, ours)
+            offer = await self._offer(arrival, request, Role.COUNT)
+            canonical = with_server_tools(canonical, offer.tools)
             shaping = Shaping(self.prompter, arrival, Role.COUNT)
             name, reason, tokens = await self._gateway.count(
                 arrival.asked(canonical.request, Role.COUNT),

@@ -19,12 +19,13 @@ from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import definition_text
 from anyclaude.prompt.compress import Embedder
 from anyclaude.prompt.decisions import Decision, Decisions
+from anyclaude.prompt.deferring import deferrable, without_loader
 from anyclaude.prompt.edits import edits_of
 from anyclaude.prompt.optimise import Optimiser, Shown, rules_digest
 from anyclaude.prompt.shorten import UserRule
 from anyclaude.prompt.tiers import ORDER, PromptTier
 from anyclaude.records import PromptSection
-from anyclaude.types import MessagesRequest, Role, TextBlock
+from anyclaude.types import MessagesRequest, Role, TextBlock, ToolDefinition
 
 _AUTO_SHARE = 4
 """Tier auto lets system prompt and tools take this part of the window."""
@@ -42,6 +43,7 @@ class PromptOptions:
     tier: PromptTier | None = PromptTier.OFF
     budget_tokens: int = 0
     rules: tuple[UserRule, ...] = ()
+    defer: tuple[str, ...] = ()
     overflow: Overflow = "refuse"
     overflow_keep: float = 0.5
     keep_tool_results: int = 3
@@ -100,12 +102,21 @@ class Prompter:
             said.append(("cut", decided.cut))
         return tuple(said)
 
+    def deferred(self, tools: Sequence[ToolDefinition]) -> tuple[ToolDefinition, ...]:
+        """Which of these are only named, where the conversation's tier has that."""
+        if not self.on or self.options.tier in (PromptTier.OFF, PromptTier.LIGHT):
+            return ()
+        return deferrable(tools, self.options.defer)
+
     async def show(
         self, backend: Backend, request: MessagesRequest, of: Asker
     ) -> tuple[Shown, tuple[PromptSection, ...]]:
         """The request in its conversation's tier, and the parts of its prompt in tokens."""
         if not self.on or self.options.tier is PromptTier.OFF:
-            return Shown(request, PromptTier.OFF), ()
+            return Shown(without_loader(request), PromptTier.OFF), ()
+        if _measured(backend) is None:
+            # Others are told of every tool that may be called, so nothing can be left for later.
+            request = without_loader(request)
         tier = await self._tier(backend, request, of)
         shown = await asyncio.to_thread(self.optimiser.show, request, tier)
         if shown.failure and shown.id not in self._told:

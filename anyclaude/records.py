@@ -137,7 +137,7 @@ class PromptSection:
     """One part of a system text, or one tool, and what the tier made of it.
 
     ``place`` is where in the request it stands, ``title`` how it begins. ``action`` is kept,
-    shortened, dropped, duplicate or replaced.
+    shortened, dropped, duplicate, replaced, deferred (only named) or added.
     """
 
     place: str

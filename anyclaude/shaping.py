@@ -13,6 +13,7 @@ from dataclasses import replace
 from anyclaude.arrival import Arrival
 from anyclaude.backend import Backend, BackendRequest, EchoTurn
 from anyclaude.prompt.compress import SHARE
+from anyclaude.prompt.deferring import callable_beside
 from anyclaude.prompt.edits import ClearToolUses, edits_of
 from anyclaude.prompt.optimise import Shown
 from anyclaude.prompt.window import (
@@ -75,6 +76,8 @@ class Shaping:
     async def _made(self, canonical: BackendRequest, cut: Cut | None) -> BackendRequest:
         shown = self._shown
         request = shown.request if shown is not None else canonical.request
+        callable_tools = callable_beside(request.tools, canonical.callable_tools)
+        canonical = replace(canonical, callable_tools=callable_tools)
         if cut is None:
             return replace(canonical, request=request)
         fitted = await asyncio.to_thread(cut_out, request.messages, cut)

@@ -22,6 +22,7 @@ from anyclaude.ledger import Ledger
 from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.canonical import definition_text
 from anyclaude.prompt.decisions import Decision, Decisions
+from anyclaude.prompt.deferring import LOADER, loader_for
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.tiers import PromptTier
 from anyclaude.prompt.window import sizes_of
@@ -40,8 +41,9 @@ from anyclaude.types import (
     ToolUseBlock,
     Usage,
 )
+from tests.prompt.sample import READ
 from tests.prompt.sample import request as sample
-from tests.test_pipeline import ADMISSION, PLAIN, FakeGeneration, Sink
+from tests.test_pipeline import ADMISSION, PLAIN, FakeBackend, FakeGeneration, Sink
 
 
 def tokens_of(request: MessagesRequest) -> int:
@@ -258,6 +260,52 @@ async def test_a_prompt_that_fails_the_check_is_sent_as_it_came(
     assert [e.message for e in said] == ["the untouched prompt is used: tools.Read lost its name"]
 
 
+DEFERRING = {"tier": PromptTier.STANDARD, "defer": ("Re*",)}
+
+
+async def test_deferred_tools_are_named_and_may_be_called(build: Build) -> None:
+    rig = build(**DEFERRING)
+    shown = await rig.send(sample())
+    names = [tool.name for tool in shown.tools]
+    assert "Read" not in names and names[-1] == LOADER
+    (job,) = rig.backend.asked
+    assert {tool.name for tool in job.callable_tools} == {"Read", *names}
+    assert next(t for t in job.callable_tools if t.name == "Read") == READ
+    arrival = Arrival("req_c", 1.0, ClientInfo("s"), "{}")
+    assert await rig.pipeline.count(arrival, sample()) == tokens_of(shown)
+    assert await rig.send(sample()) == shown
+    rig.pipeline.prompter.on = False
+    assert await rig.send(sample()) == sample()
+    assert LOADER not in {tool.name for tool in rig.backend.asked[-1].callable_tools}
+
+
+@pytest.mark.parametrize("tier", [PromptTier.OFF, PromptTier.LIGHT])
+async def test_milder_tiers_defer_nothing(build: Build, tier: PromptTier) -> None:
+    deferring = build(tier=tier, defer=("Re*",))
+    assert await deferring.send(sample()) == await build(tier=tier).send(sample())
+    assert deferring.backend.asked[0].callable_tools == sample().tools
+
+
+async def test_auto_defers_where_its_tier_does(build: Build) -> None:
+    mild = build(window=1_000_000, tier=None, defer=("Re*",))
+    assert await mild.send(sample()) == sample()
+    assert mild.backend.asked[0].callable_tools == sample().tools
+    strong = build(window=100_000, tier=None, budget_tokens=10, defer=("Re*",))
+    assert LOADER in {tool.name for tool in (await strong.send(sample())).tools}
+
+
+async def test_a_backend_elsewhere_is_told_of_all_tools(build: Build) -> None:
+    rig = build(**DEFERRING)
+    shaping = Shaping(rig.pipeline.prompter, Arrival("r", 1.0, ClientInfo("e"), "{}"), Role.MAIN)
+    loader = loader_for((READ,))
+    asked = replace(sample(), tools=(*sample().tools, loader))
+    job = BackendRequest("r", asked, Role.MAIN, "e", callable_tools=asked.tools)
+    backend = FakeBackend(())
+    made = await shaping.job(backend, job)
+    assert [t.name for t in made.request.tools] == [t.name for t in sample().tools]
+    assert made.callable_tools == sample().tools
+
+
 # --------------------------------------------------------------------------------- overflow
 
 RESULT = 500
@@ -355,6 +403,16 @@ async def test_too_little_room_for_an_answer_is_an_overflow_too(build: Build) ->
     assert len(ids) == len(set(ids)) == 2
     refusing = build(window=window)
     assert await refusing.send(agent_loop(6)) == agent_loop(6)
+
+
+async def test_what_is_too_full_and_cant_be_cut_goes_out_as_it_is(build: Build) -> None:
+    full = replace(agent_loop(1), messages=agent_loop(1).messages[:1])
+    rig = build(window=tokens_of(full) + 1, overflow="window")
+    assert await rig.send(full) == full
+    first, second = rig.backend.generations
+    assert first.cancelled.is_set() and not second.cancelled.is_set()
+    assert [request.id for request in rig.backend.asked] == ["req_1", "req_1.fit2"]
+    assert (rig.sink.rows[0].status, rig.sink.rows[0].overflow) == (200, "")
 
 
 async def test_echoes_move_with_their_turns(build: Build) -> None:

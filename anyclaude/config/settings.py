@@ -260,7 +260,8 @@ class PromptSettings:
 
     ``tier`` is how far system texts and tools are shortened, ``budget_tokens`` what they may take
     for ``auto`` to leave them (0: a quarter of the window). ``keep``, ``drop`` and the names of
-    ``replace`` are regular expressions. ``overflow`` is what happens to a conversation that is
+    ``replace`` are regular expressions, ``defer`` fnmatch patterns of tools that are only named.
+    ``overflow`` is what happens to a conversation that is
     longer than the window, ``overflow_keep`` the share of the window that it then still takes.
     ``summaries`` says who writes those of ``compress``; a model has ``summary_seconds`` for one.
     """
@@ -271,6 +272,7 @@ class PromptSettings:
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     replace: tuple[tuple[str, str], ...] = ()
+    defer: tuple[str, ...] = ()
     overflow: Overflow = "refuse"
     overflow_keep: float = 0.5
     keep_tool_results: int = 3

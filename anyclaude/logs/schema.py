@@ -341,7 +341,11 @@ PROMPT_SECTIONS = Table(
         ),
         Column("importance", "DOUBLE", "How much it matters, from 0 to 1."),
         Column("protected", "BOOLEAN", "Whether it must stay byte for byte."),
-        Column("action", "VARCHAR", "kept, shortened, dropped, duplicate or replaced."),
+        Column(
+            "action",
+            "VARCHAR",
+            "kept, shortened, dropped, duplicate, replaced, deferred (named only) or added.",
+        ),
         Column("tokens_before", "BIGINT", "Its tokens as the client sent it."),
         Column("tokens_after", "BIGINT", "Its tokens as the model was shown it."),
     ),

@@ -26,6 +26,7 @@ tier = "strong"
 budget_tokens = 4000
 keep = ["style guide"]
 drop = ["^# Fast"]
+defer = ["mcp__*"]
 overflow = "window"
 overflow_keep = 0.4
 keep_tool_results = 1
@@ -49,6 +50,7 @@ def test_every_key_is_read(here: Path) -> None:
         ("style guide",),
         ("^# Fast",),
         (("(a)b", r"\1c"),),
+        ("mcp__*",),
         "window",
         0.4,
         1,
@@ -85,6 +87,11 @@ def test_words_are_those_of_the_types() -> None:
             'summaries = "model"',
             'prompt.summaries is "model" while prompt.overflow is "refuse", which summarises'
             ' nothing; expected "compress" there, or "extract" here',
+        ),
+        (
+            'tier = "light"\ndefer = ["mcp__*"]',
+            'prompt.defer is there while prompt.tier is "light", which tells of every tool;'
+            ' expected "standard", "strong" or "auto" there, or no patterns here',
         ),
         ("summary_seconds = 0", "prompt.summary_seconds is 0; expected a number above 0"),
         ("overflow_keep = 1.0", "prompt.overflow_keep is 1.0; expected a number from 0.1 to 0.9"),

@@ -1,5 +1,5 @@
-"""Regular expressions that are none, what is to stand in place of what they find, and summaries
-that nobody would ask for."""
+"""Regular expressions that are none, what is to stand in place of what they find, and what no
+tier or policy would do."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def check_prompt(case: Case) -> Iterator[Finding]:
         elif problem := _wrong(pattern, text):
             yield key, f"has {show(key, text)}; expected a replacement for re.sub: {problem}"
 
+    if prompt.defer and prompt.tier in ("off", "light") and case.sound("prompt.tier"):
+        yield (
+            "prompt.defer",
+            f'is there while prompt.tier is "{prompt.tier}", which tells of every tool; expected'
+            ' "standard", "strong" or "auto" there, or no patterns here',
+        )
     idle = prompt.summaries == "model" and prompt.overflow != "compress"
     if idle and case.sound("prompt.overflow"):
         yield (
