@@ -57,7 +57,7 @@ class Shaping:
         self._cut: Cut | None = None
         self._pending: Cut | None = None
         self._done = ""
-        self._summaries = Summaries(prompter, arrival.id)
+        self._summaries = Summaries(prompter, self._of)
 
     # ------------------------------------------------------------------------------- the job
 

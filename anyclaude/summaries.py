@@ -14,7 +14,7 @@ from anyclaude.backend import Backend, BackendRequest
 from anyclaude.errors import ApiError
 from anyclaude.prompt.compress import summarise
 from anyclaude.prompt.retell import Notes, retold
-from anyclaude.prompting import Prompter
+from anyclaude.prompting import Asker, Prompter
 from anyclaude.types import Message
 
 _NOTES = 4
@@ -38,11 +38,15 @@ class Space:
 
 
 class Summaries:
-    """Writes the summaries of one request; all of them together have the configured time."""
+    """Writes the summaries of one request; all of them together have the configured time.
 
-    def __init__(self, prompter: Prompter, request_id: str) -> None:
+    A model is asked only where the cut is kept: without a conversation's name it would be asked
+    again with every turn.
+    """
+
+    def __init__(self, prompter: Prompter, of: Asker) -> None:
         self._prompter = prompter
-        self._request_id = request_id
+        self._of = of
         self._left = prompter.options.summary_seconds
         self._asked = 0
         self.note = ""
@@ -54,7 +58,7 @@ class Summaries:
         """What the messages say, in at most the room that there is."""
         prompter, self.note = self._prompter, ""
         said = [message for message in gone if message.role != "system"]
-        if prompter.options.summaries == "model":
+        if prompter.options.summaries == "model" and self._of.conversation:
             lines = await summarise(said, space.room // 2, prompter.embedder)
             told = await self._told(backend, job, said, space, space.room - len(lines) - 1)
             if told:
@@ -98,4 +102,4 @@ class Summaries:
     def _failed(self, why: str) -> None:
         self.note = "told in its own lines"
         said = f"the model has not summarised the conversation: {why}; its own lines stand in place"
-        self._prompter.ledger.event("prompt", said, self._request_id, level="warning")
+        self._prompter.ledger.event("prompt", said, self._of.request_id, level="warning")

@@ -19,6 +19,7 @@ from anyclaude.config.settings import CacheSettings, PromptSettings, ServerSetti
 from anyclaude.engine.engine import Engine
 from anyclaude.engine.generation import MlxGeneration
 from anyclaude.prompt.canonical import canonicalise, definition_text
+from anyclaude.prompt.deferring import deferrable, loader_for
 from anyclaude.prompt.optimise import Optimiser
 from anyclaude.prompt.tiers import ORDER, PromptTier
 from anyclaude.prompt.tool_shapes import parameters
@@ -123,6 +124,27 @@ async def test_each_tier_takes_less_and_loses_nothing_it_must_keep(
         assert before.name == after.name
         assert parameters(before.input_schema) == parameters(after.input_schema)
     assert Optimiser().show(request, PromptTier.OFF).request is request
+
+
+SELDOM = ("Workflow", "ReportFindings", "ScheduleWakeup", "ListAgents")
+
+
+@pytest.mark.parametrize("tier", [PromptTier.STANDARD, PromptTier.STRONG])
+async def test_tools_that_are_only_named_take_less(
+    stage: Stage, tmp_path: Path, tier: PromptTier
+) -> None:
+    request = await first_request(stage)
+    engine = stage.runtime.control._parts.engine  # type: ignore[attr-defined]
+    deferred = deferrable(request.tools, SELDOM)
+    assert deferred, [tool.name for tool in request.tools]
+    named = replace(request, tools=(*request.tools, loader_for(deferred)))
+    sizes = []
+    for asked in (request, named):
+        shown = Optimiser().show(asked, tier)
+        assert not shown.failure
+        sizes.append(await engine.count(BackendRequest("r", shown.request, Role.COUNT, "")))
+    (tmp_path / "deferred.md").write_text(f"{tier.value} {len(deferred)} {sizes}\n")
+    assert sizes[1] < sizes[0], sizes
 
 
 # ------------------------------------------------------------------------ on the embedded model
