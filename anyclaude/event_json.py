@@ -74,7 +74,8 @@ def from_json(raw: Mapping[str, object]) -> Event | None:
     elif cls is ToolFailed:
         values["failure"] = ToolFailure(**cast("dict[str, Any]", values["failure"]))
     elif cls is SearchMade:
-        values["search"] = SearchRecord(**cast("dict[str, Any]", values["search"]))
+        search = cast("dict[str, Any]", values["search"])
+        values["search"] = SearchRecord(**{**search, "pages": tuple(search.get("pages", ()))})
     elif cls is PromptShaped:
         values["sections"] = tuple(
             PromptSection(**one) for one in cast("list[dict[str, Any]]", values["sections"])

@@ -316,8 +316,13 @@ class Exchange:
         events = []
         if not (last or answer.calls_client or finish.reason == "length" or left < 1):
             try:
-                for event in self._take_up(await rounds.next(answer.rolled, finish, left)):
-                    yield event
+                opening = rounds.next(answer.rolled, finish, left, keepalive)
+                async with aclosing(opening):
+                    async for following in opening:
+                        for event in (
+                            self._take_up(following) if following else self._keep_alive(keepalive)
+                        ):
+                            yield event
                 return
             except AnyclaudeError as error:
                 why = f"anyclaude: the answer can't go on after its calls: {error}"

@@ -43,6 +43,7 @@ async def open_fitting(
     if refit is None:
         return job, await begin(backend, job)
     refused: ApiError | None = None
+    final = False
     for number in itertools.count(2):
         try:
             generation = await begin(backend, job)
@@ -54,13 +55,16 @@ async def open_fitting(
             refused, job = refused or error, shorter
             continue
         tokens = generation.admission.usage.prompt_tokens
-        if window := refit.too_full(backend, job, tokens):
+        if not final and (window := refit.too_full(backend, job, tokens)):
+            # First of all, for a model that is to write a summary would have to wait for it; what
+            # was read so far is kept.
+            await generation.cancel()
             shorter = await refit.refit(backend, job, tokens, window)
-            if shorter is not None:
-                await generation.cancel()
-                # Nothing that is still said of the cancelled one is about this one.
-                job = replace(shorter, id=f"{shorter.id}.fit{number}")
-                continue
+            final = shorter is None
+            # Nothing that is still said of the cancelled one is about this one.
+            job = shorter or job
+            job = replace(job, id=f"{job.id}.fit{number}")
+            continue
         await refit.fitted()
         return job, generation
     raise AssertionError("counting never ends")

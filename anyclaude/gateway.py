@@ -184,6 +184,20 @@ class Gateway:
 
         return go_on
 
+    async def again(self, asked: Asked, target: Target, job_for: JobFor) -> Answering:
+        """Has the backend that answers the request answer another one for it.
+
+        Nobody else can go on, so there is this one try. Raises as :meth:`open`.
+        """
+        backend = self._own(target.backend)
+
+        async def attempt(target: Target) -> Answering:
+            job = await job_for(backend, target.model)
+            return Answering(backend, job, await self._begin(backend, job))
+
+        answering, handle = await self.dispatcher.again(asked, target, attempt)
+        return replace(answering, generation=Told(answering.generation, handle))
+
     def way(self, asked: Asked) -> Way | None:
         """Who may answer, for the keys of caches; ``None`` when no route takes the request."""
         try:

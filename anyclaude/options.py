@@ -56,9 +56,12 @@ def prompt_options(settings: Settings) -> PromptOptions:
         tier=None if prompt.tier == "auto" else PromptTier(prompt.tier),
         budget_tokens=prompt.budget_tokens,
         rules=user_rules(prompt.keep, prompt.drop, prompt.replace),
+        defer=prompt.defer,
         overflow=prompt.overflow,
         overflow_keep=prompt.overflow_keep,
         keep_tool_results=prompt.keep_tool_results,
+        summaries=prompt.summaries,
+        summary_seconds=prompt.summary_seconds,
     )
 
 

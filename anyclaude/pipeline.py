@@ -25,17 +25,19 @@ from anyclaude.exchange import CLIENT_CLOSED_REQUEST, Admitted, Exchange, Exchan
 from anyclaude.gateway import Answering, Gateway, Opened, Passing
 from anyclaude.keeping import Answers, Keep, Looked, Wanted
 from anyclaude.ledger import Ledger
+from anyclaude.offering import Offer, offer_for
 from anyclaude.prompt.canonical import Canonical, canonicalise
+from anyclaude.prompt.decisions import Decision
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.echo_match import working_directory
-from anyclaude.prompt.roles import role_of
+from anyclaude.prompt.roles import bounded, role_of
 from anyclaude.prompt.server_calls import ids_of_round
 from anyclaude.prompting import Prompter, PromptOptions
 from anyclaude.record import Recorder
 from anyclaude.records import RequestDetail, RequestRecord, ToolVersion
 from anyclaude.relaying import Relay, Relayable, admission_of
 from anyclaude.replayed import Known, Replayed
-from anyclaude.rounds import Round, Rounds, continued, offered, with_server_tools
+from anyclaude.rounds import Round, Rounds, continued, with_server_tools
 from anyclaude.routing.values import Asked
 from anyclaude.search.asked import SearchWanted
 from anyclaude.searched import Searched, WebSearch
@@ -43,7 +45,7 @@ from anyclaude.server_tools import ServerTools
 from anyclaude.shaping import Shaping
 from anyclaude.tools.desk import ToolDesk, ToolOptions
 from anyclaude.tools.examples import with_examples
-from anyclaude.types import Block, MessagesRequest, Role, ToolDefinition
+from anyclaude.types import Block, MessagesRequest, Role
 from anyclaude.ways import Way
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ class Pipeline:
         Raises :class:`ApiError` (invalid, too long, loading, full); the row is then written.
         """
         role = role_of(arrival.client, request)
-        request = with_examples(request)
+        request = bounded(with_examples(request), role)
         recorder = self._announcer.received(arrival, request, role)
         self._announcer.tools_seen(arrival, request)
         try:
@@ -125,10 +127,11 @@ class Pipeline:
             self._announcer.canonical(arrival, canonical)
             if wanted is not None:
                 return await self._searched(wanted, canonical, recorder)
-            ours = await offered(self._server_tools, arrival.conversation, request, role)
-            canonical = with_server_tools(canonical, ours)
+            offer = await self._offer(arrival, request, role)
+            canonical = with_server_tools(canonical, offer.tools)
             asked = arrival.asked(canonical.request, role)
-            looked = await self._look(arrival, canonical, asked)
+            decided = await self.prompter.decisions.of(arrival.conversation)
+            looked = await self._look(arrival, canonical, asked, decided)
             if looked.hit is not None:
                 return self._replay(looked.hit, canonical, recorder)
             shaping = Shaping(self.prompter, arrival, role)
@@ -149,21 +152,25 @@ class Pipeline:
         if keep is not None:
             # Another model may be loaded, or another backend go on, before the answer is whole.
             request = canonical.request
-            keep.valid = lambda: self._way(asked, request) == looked.way and not opened.switched()
+            keep.valid = lambda: (
+                self._way(asked, request, decided) == looked.way and not opened.switched()
+            )
         match opened.answer:
             case Answering():
                 self._announcer.shaped(arrival, shaping.sections)
                 shaping.note(recorder)
-                rounds = self._rounds(arrival, canonical, shaping, opened.answer, ours)
+                rounds = self._rounds(arrival, canonical, shaping, asked, opened, offer)
                 return self._answer(
                     arrival, canonical, opened.answer, recorder, reason, keep, rounds
                 )
             case Passing():
                 return self._pass(opened, opened.answer, canonical, recorder, reason, keep)
 
-    async def _look(self, arrival: Arrival, canonical: Canonical, asked: Asked) -> Looked:
+    async def _look(
+        self, arrival: Arrival, canonical: Canonical, asked: Asked, decided: Decision
+    ) -> Looked:
         """The answer that a cache has, or the place for the one that is made now."""
-        way = None if arrival.replay_of else self._way(asked, canonical.request)
+        way = None if arrival.replay_of else self._way(asked, canonical.request, decided)
         if way is None:
             return Looked()
         raw = arrival.as_received(MESSAGES)
@@ -178,6 +185,9 @@ class Pipeline:
                 arrival.conversation,
             )
         )
+
+    async def _offer(self, arrival: Arrival, request: MessagesRequest, role: Role) -> Offer:
+        return await offer_for(self._server_tools, self.prompter, arrival, request, role)
 
     # ------------------------------------------------------------------------ who answers it
 
@@ -203,9 +213,9 @@ class Pipeline:
 
         return passed_on
 
-    def _way(self, asked: Asked, request: MessagesRequest) -> Way | None:
+    def _way(self, asked: Asked, request: MessagesRequest, decided: Decision) -> Way | None:
         """Who may answer, and what of the request they are shown."""
-        way, shown = self._gateway.way(asked), self.prompter.identity(request)
+        way, shown = self._gateway.way(asked), self.prompter.identity(request, decided)
         if way is None or not shown:
             return way
         return replace(way, served=replace(way.served, extra=(*way.served.extra, *shown)))
@@ -251,25 +261,29 @@ class Pipeline:
         arrival: Arrival,
         canonical: Canonical,
         shaping: Shaping,
-        answering: Answering,
-        ours: Sequence[ToolDefinition],
+        asked: Asked,
+        opened: Opened,
+        offer: Offer,
     ) -> Rounds | None:
         """What runs the answer's calls here; a replay runs none, for they may change things."""
-        tools, backend, model = self._server_tools, answering.backend, answering.job.model
-        if tools is None or not ours or arrival.replay_of:
+        tools, target = offer.runner, opened.handle.target
+        if tools is None or not offer.tools or arrival.replay_of:
             return None
 
         async def go_on(rolled: Sequence[Block], number: int, max_tokens: int) -> Round:
             following = continued(canonical, rolled, max_tokens)
-            job = await self._job(arrival, following, shaping, backend, model)
-            job = replace(job, id=f"{job.id}.r{number}")
+
+            async def job_for(backend: Backend, model: str) -> BackendRequest:
+                job = await self._job(arrival, following, shaping, backend, model)
+                return replace(job, id=f"{job.id}.r{number}")
+
             calls = self._desk.calls(
                 arrival.id, canonical.callable_tools, ids_of_round(number, self._new_id)
             )
-            generation = await backend.open(job)
-            return Round(following, generation, calls, _reopening(backend, job))
+            again = await self._gateway.again(asked, target, job_for)
+            return Round(following, again.generation, calls, _reopening(again.backend, again.job))
 
-        names = frozenset(tool.name for tool in ours)
+        names = frozenset(tool.name for tool in offer.tools)
         return Rounds(arrival.id, names, tools, go_on, self._options.max_rounds)
 
     def _pass(
@@ -317,8 +331,8 @@ class Pipeline:
             canonical = canonicalise(with_examples(request), self._disabled)
             passed_on = self._passed_on(arrival, request, Role.COUNT)
             canonical = await self._search.with_results(arrival, canonical, Role.COUNT, passed_on)
-            ours = await offered(self._server_tools, arrival.conversation, request, Role.COUNT)
-            canonical = with_server_tools(canonical, ours)
+            offer = await self._offer(arrival, request, Role.COUNT)
+            canonical = with_server_tools(canonical, offer.tools)
             shaping = Shaping(self.prompter, arrival, Role.COUNT)
             name, reason, tokens = await self._gateway.count(
                 arrival.asked(canonical.request, Role.COUNT),

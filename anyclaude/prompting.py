@@ -13,24 +13,26 @@ from typing import cast
 
 from anyclaude.arrival import CHARS_PER_TOKEN
 from anyclaude.backend import Backend, Measured
-from anyclaude.config.settings import Overflow
+from anyclaude.config.settings import Overflow, Summaries
 from anyclaude.events import PromptShaped
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import definition_text
 from anyclaude.prompt.compress import Embedder
-from anyclaude.prompt.decisions import Decisions
+from anyclaude.prompt.decisions import Decision, Decisions
+from anyclaude.prompt.deferring import deferrable, without_loader
 from anyclaude.prompt.edits import edits_of
 from anyclaude.prompt.optimise import Optimiser, Shown, rules_digest
 from anyclaude.prompt.shorten import UserRule
 from anyclaude.prompt.tiers import ORDER, PromptTier
 from anyclaude.records import PromptSection
-from anyclaude.types import MessagesRequest, Role, TextBlock
+from anyclaude.types import MessagesRequest, Role, TextBlock, ToolDefinition
 
 _AUTO_SHARE = 4
 """Tier auto lets system prompt and tools take this part of the window."""
 _COUNTED = 64
 _MOST_TOLD = 1_000
 _DECIDES = frozenset({Role.MAIN, Role.SUBAGENT})
+_UNDECIDED = Decision()
 _MEASURES: dict[type[Backend], bool] = {}
 
 
@@ -41,9 +43,12 @@ class PromptOptions:
     tier: PromptTier | None = PromptTier.OFF
     budget_tokens: int = 0
     rules: tuple[UserRule, ...] = ()
+    defer: tuple[str, ...] = ()
     overflow: Overflow = "refuse"
     overflow_keep: float = 0.5
     keep_tool_results: int = 3
+    summaries: Summaries = "extract"
+    summary_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +81,42 @@ class Prompter:
         """Prompts of which it was said that they are used untouched."""
         self._sections: OrderedDict[tuple[str, str], tuple[PromptSection, ...]] = OrderedDict()
 
-    def identity(self, request: MessagesRequest) -> tuple[tuple[str, str], ...]:
-        """What of this changes answers, for the keys of caches; empty when nothing does."""
+    def identity(
+        self, request: MessagesRequest, decided: Decision = _UNDECIDED
+    ) -> tuple[tuple[str, str], ...]:
+        """What of this changes answers, for the keys of caches; empty when nothing does.
+
+        ``decided`` is what holds for the request's conversation: that stays, whatever the
+        configuration says by now.
+        """
         options = self.options
         said = [("edit", repr(edit)) for edit in edits_of(request)]
         if self.on and options.tier is not PromptTier.OFF:
-            tier = f"{options.tier.value if options.tier else 'auto'} {options.budget_tokens}"
+            auto = f"auto {options.budget_tokens}"
+            tier = decided.tier or (options.tier.value if options.tier else auto)
             said.append(("prompt", f"{tier} {rules_digest(options.rules)}"))
         if options.overflow != "refuse":
-            shares = f"{options.overflow_keep} {options.keep_tool_results}"
+            shares = f"{options.overflow_keep} {options.keep_tool_results} {options.summaries}"
             said.append(("overflow", f"{options.overflow} {shares}"))
+        if decided.cut:
+            said.append(("cut", decided.cut))
         return tuple(said)
+
+    def deferred(self, tools: Sequence[ToolDefinition]) -> tuple[ToolDefinition, ...]:
+        """Which of these are only named, where the conversation's tier has that."""
+        if not self.on or self.options.tier in (PromptTier.OFF, PromptTier.LIGHT):
+            return ()
+        return deferrable(tools, self.options.defer)
 
     async def show(
         self, backend: Backend, request: MessagesRequest, of: Asker
     ) -> tuple[Shown, tuple[PromptSection, ...]]:
         """The request in its conversation's tier, and the parts of its prompt in tokens."""
         if not self.on or self.options.tier is PromptTier.OFF:
-            return Shown(request, PromptTier.OFF), ()
+            return Shown(without_loader(request), PromptTier.OFF), ()
+        if _measured(backend) is None:
+            # Others are told of every tool that may be called, so nothing can be left for later.
+            request = without_loader(request)
         tier = await self._tier(backend, request, of)
         shown = await asyncio.to_thread(self.optimiser.show, request, tier)
         if shown.failure and shown.id not in self._told:

@@ -131,7 +131,8 @@ class ToolFailure:
 class SearchRecord:
     """One row of ``searches``; ``tokens`` is about what the results take in a prompt.
 
-    ``error`` is Anthropic's code and what went wrong, ``None`` when nothing did.
+    ``pages`` are addresses whose text is quoted, each a site that was asked for it. ``error`` is
+    Anthropic's code and what went wrong, ``None`` when nothing did.
     """
 
     request_id: str
@@ -142,6 +143,7 @@ class SearchRecord:
     ms: float = 0.0
     cached: bool = False
     error: str | None = None
+    pages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class PromptSection:
     """One part of a system text, or one tool, and what the tier made of it.
 
     ``place`` is where in the request it stands, ``title`` how it begins. ``action`` is kept,
-    shortened, dropped, duplicate or replaced.
+    shortened, dropped, duplicate, replaced, deferred (only named) or added.
     """
 
     place: str

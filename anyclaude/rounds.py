@@ -105,12 +105,25 @@ class Rounds:
             ServerCall(self._request_id, use.id, server, tool, use.input, self.number)
         )
 
-    async def next(self, rolled: Sequence[Block], finish: Finish, max_tokens: int) -> Round:
-        """The next round, after the one that ended in ``finish``; raises :class:`ApiError`."""
-        following = await self._go_on(rolled, self.number + 1, max_tokens)
+    async def next(
+        self, rolled: Sequence[Block], finish: Finish, max_tokens: int, keepalive: KeepAlive
+    ) -> AsyncGenerator[Round | None, None]:
+        """The next round, after the one that ended in ``finish``, and ``None`` before it when a
+        keep-alive is due: it may have to wait for its turn. Raises :class:`ApiError`."""
+        opening = asyncio.ensure_future(self._go_on(rolled, self.number + 1, max_tokens))
+        try:
+            while not (await asyncio.wait({opening}, timeout=keepalive.wait()))[0]:
+                yield None
+        except BaseException:
+            opening.cancel()
+            (opened,) = await asyncio.gather(opening, return_exceptions=True)
+            if isinstance(opened, Round):
+                await opened.generation.cancel()
+            raise
+        following = opening.result()
         self.number += 1
         self._finishes.append(finish)
-        return following
+        yield following
 
     def together(self, finish: Finish) -> Finish:
         """The end of all rounds, the last of which is ``finish``.
@@ -140,10 +153,15 @@ async def offered(
 
     Counted too is only a whole prompt: the client counts its parts one by one.
     """
-    whole = role in _CONVERSING or (role is Role.COUNT and bool(request.system))
-    if tools is None or not request.tools or not whole:
+    if tools is None or not may_offer(request, role):
         return ()
     return await tools.offer(conversation, {tool.name for tool in request.tools})
+
+
+def may_offer(request: MessagesRequest, role: Role) -> bool:
+    """Whether the request is one of a conversation whose client has tools."""
+    whole = role in _CONVERSING or (role is Role.COUNT and bool(request.system))
+    return bool(request.tools) and whole
 
 
 def with_server_tools(canonical: Canonical, ours: Sequence[ToolDefinition]) -> Canonical:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 
+from anyclaude import __version__
 from anyclaude.backends.http import Timeouts, Upstream
 from anyclaude.backends.json_calls import json_calls
+from anyclaude.backends.web import WebClient
 from anyclaude.config.settings import SearchSettings, Settings
 from anyclaude.events import SystemEvent
 from anyclaude.injecting import Injector
@@ -20,7 +22,9 @@ from anyclaude.search.cache import CacheOptions, ResultCache
 from anyclaude.search.file import FILE_NAME, SearchFile
 from anyclaude.search.http import Fetch, Headers
 from anyclaude.search.insertions import Insertions
+from anyclaude.search.pages import Pages
 from anyclaude.search.providers import brave, duckduckgo, searxng, serpapi, tavily
+from anyclaude.search.robots import AGENT
 from anyclaude.search.service import SearchService
 from anyclaude.search.values import Provider, SearchOptions
 from anyclaude.types import JsonObject, JsonValue
@@ -45,7 +49,8 @@ async def open_search(
     file = SearchFile(settings.data_dir / FILE_NAME, wall=wall, report=report)
     file.start()
     parts.push_async_callback(asyncio.to_thread, file.close)
-    cache = ResultCache(file, CacheOptions(search.cache_ttl_s, search.cache_mb * MB), wall)
+    kept = CacheOptions(search.cache_ttl_s, search.cache_mb * MB, search.pages)
+    cache = ResultCache(file, kept, wall)
     insertions = Insertions(file, wall)
     await cache.start()
     await insertions.start()
@@ -55,10 +60,18 @@ async def open_search(
         search.max_tokens,
         search.allowed_domains,
         search.blocked_domains,
+        search.pages,
     )
     providers = tuple(_providers(search, parts))
-    service = SearchService(providers, cache, options, clock=clock)
+    pages = _pages(search, clock) if search.pages else None
+    service = SearchService(providers, cache, options, clock=clock, pages=pages)
     return Injector(service, insertions, ledger, on=search.proactive, wall=wall)
+
+
+def _pages(search: SearchSettings, clock: Callable[[], float]) -> Pages:
+    timeout = search.timeout_s
+    web = WebClient(f"{AGENT}/{__version__}", Timeouts(timeout, timeout, timeout))
+    return Pages(web.get, clock, timeout)
 
 
 def _providers(search: SearchSettings, parts: AsyncExitStack) -> Iterator[Provider]:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from anyclaude.arrival import Arrival
 from anyclaude.backend import Backend, BackendRequest, EchoTurn
-from anyclaude.config.settings import Overflow
-from anyclaude.prompt.compress import SHARE, summarise
+from anyclaude.prompt.compress import SHARE
+from anyclaude.prompt.deferring import callable_beside
 from anyclaude.prompt.edits import ClearToolUses, edits_of
 from anyclaude.prompt.optimise import Shown
 from anyclaude.prompt.window import (
@@ -28,6 +28,7 @@ from anyclaude.prompt.window import (
 from anyclaude.prompting import Asker, Prompter, fixed_texts, window_of
 from anyclaude.record import Recorder
 from anyclaude.records import PromptSection
+from anyclaude.summaries import Space, Summaries
 from anyclaude.types import Message, MessagesRequest, Role
 
 _ANSWER_SHARE = 8
@@ -56,6 +57,7 @@ class Shaping:
         self._cut: Cut | None = None
         self._pending: Cut | None = None
         self._done = ""
+        self._summaries = Summaries(prompter, self._of)
 
     # ------------------------------------------------------------------------------- the job
 
@@ -74,6 +76,8 @@ class Shaping:
     async def _made(self, canonical: BackendRequest, cut: Cut | None) -> BackendRequest:
         shown = self._shown
         request = shown.request if shown is not None else canonical.request
+        callable_tools = callable_beside(request.tools, canonical.callable_tools)
+        canonical = replace(canonical, callable_tools=callable_tools)
         if cut is None:
             return replace(canonical, request=request)
         fitted = await asyncio.to_thread(cut_out, request.messages, cut)
@@ -129,7 +133,7 @@ class Shaping:
         if policy == "clear_tools":
             cut = await self._clearing(messages, self._prompter.options.keep_tool_results)
         else:
-            cut = await self._sliding(messages, job, tokens, window, share, policy)
+            cut = await self._sliding(backend, messages, job, tokens, window, share)
         if cut is None:
             return None
         cut = await asyncio.to_thread(settled, messages, cut)
@@ -141,7 +145,8 @@ class Shaping:
         self._pending = cut
         gone = len(cut.cleared) or cut.end - cut.start
         unit = "results of tools" if cut.cleared else "messages"
-        self._done = f"{policy}: {gone} {unit}, {tokens} tokens > {window}"
+        note = f"; {self._summaries.note}" if cut.summary and self._summaries.note else ""
+        self._done = f"{policy}: {gone} {unit}, {tokens} tokens > {window}{note}"
         return shorter
 
     async def _clearing(
@@ -155,31 +160,32 @@ class Shaping:
 
     async def _sliding(
         self,
+        backend: Backend,
         messages: Sequence[Message],
         job: BackendRequest,
         tokens: int,
         window: int,
         share: float,
-        policy: Overflow,
     ) -> Cut | None:
+        compress = self._prompter.options.overflow == "compress"
         shown = self._shown.request.messages if self._shown is not None else messages
         sizes = await asyncio.to_thread(sizes_of, shown)
         # What messages take in tokens is told from the whole prompt, which was counted exactly.
         fixed = sum(len(text) for text in fixed_texts(job.request))
         per_char = tokens / max(1, await asyncio.to_thread(_chars, job.request))
         room = (self._prompter.options.overflow_keep * window / per_char - fixed) * share
-        if policy == "compress":
+        if compress:
             room *= 1 - SHARE
         before = self._cut
         cut = await asyncio.to_thread(sliding, messages, max(room, 0.0), sizes)
         if cut is None or (before is not None and cut.end <= before.end):
             return None
-        if policy == "compress":
+        if compress:
             gone = messages[cut.start : cut.end]
             told = sum(sizes[cut.start : cut.end])
             space = max(_LEAST_ROOM, round(min(told, room / max(SHARE, 1 - SHARE)) * SHARE))
-            summary = await summarise(
-                [m for m in gone if m.role != "system"], space, self._prompter.embedder
+            summary = await self._summaries.write(
+                backend, job, gone, Space(space, window, per_char)
             )
             cut = replace(cut, summary=summary)
         return cut

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyclaude.config.checks.cache import LOCAL_EMBEDDINGS, LOCAL_VECTORS, QDRANT_VECTORS, installed
+from anyclaude.config.checks.cache import LOCAL_EMBEDDINGS, LOCAL_VECTORS, QDRANT_VECTORS
+from anyclaude.config.checks.extras import installed
 from anyclaude.config.settings import CacheSettings, Settings, Target
 from anyclaude.events import SystemEvent
 from anyclaude.prompt.decisions import Decisions

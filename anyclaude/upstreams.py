@@ -54,6 +54,7 @@ def gateway_of(
         publish=lambda event: _tell(event, bus, wall()),
         estimate=estimate,
         local=settings.engine,
+        small=parse_target(settings.model.small) if settings.model.small else None,
     )
     return Gateway(
         dispatcher,

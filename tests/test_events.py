@@ -81,7 +81,7 @@ def test_events_survive_json() -> None:
             from_disk=2,
         ),
         ToolCallSeen(1.0, call),
-        SearchMade(1.0, SearchRecord("r", "brave", "q", 3, 90, 1.5, True, None), True),
+        SearchMade(1.0, SearchRecord("r", "brave", "q", 3, 90, 1.5, True, None, ("u",)), True),
         McpCall(1.0, McpCallRecord("r", "t", "files", "read", 1, "{}", "ok", "text", 4, True)),
         RequestFinished(RequestRecord("r", 1.0)),
         SystemEvent(1.0, "info", "flush", "kv"),

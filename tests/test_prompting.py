@@ -10,20 +10,25 @@ import pytest
 
 from anyclaude.arrival import Arrival
 from anyclaude.backend import BackendRequest, Delta, EchoTurn, Finish
+from anyclaude.caches.response.cache import ResponseCache
+from anyclaude.caches.response.memory import MemoryTier
 from anyclaude.errors import PromptTooLong
 from anyclaude.events import Bus, PromptShaped, SystemEvent
 from anyclaude.exchange import Exchange, ExchangeOptions
 from anyclaude.gateway import Gateway
 from anyclaude.keepalive import KeepAliveTimes
+from anyclaude.keeping import Answers
 from anyclaude.ledger import Ledger
 from anyclaude.pipeline import Pipeline, PipelineOptions
 from anyclaude.prompt.canonical import definition_text
-from anyclaude.prompt.decisions import Decisions
+from anyclaude.prompt.decisions import Decision, Decisions
+from anyclaude.prompt.deferring import LOADER, loader_for
 from anyclaude.prompt.echo import EchoStore
 from anyclaude.prompt.tiers import PromptTier
 from anyclaude.prompt.window import sizes_of
 from anyclaude.prompting import Prompter, PromptOptions
 from anyclaude.recent import RecentDetails
+from anyclaude.replayed import Replayed
 from anyclaude.shaping import Shaping
 from anyclaude.types import (
     ClientInfo,
@@ -36,8 +41,9 @@ from anyclaude.types import (
     ToolUseBlock,
     Usage,
 )
+from tests.prompt.sample import READ
 from tests.prompt.sample import request as sample
-from tests.test_pipeline import ADMISSION, PLAIN, FakeGeneration, Sink
+from tests.test_pipeline import ADMISSION, PLAIN, FakeBackend, FakeGeneration, Sink
 
 
 def tokens_of(request: MessagesRequest) -> int:
@@ -94,6 +100,15 @@ class Rig:
             pass
         return self.backend.asked[-1].request
 
+    async def repeat(self, request: MessagesRequest, session: str) -> None:
+        """Sends what a cache has the answer to."""
+        self.sent += 1
+        arrival = Arrival(f"req_{self.sent}", 1.0, ClientInfo(session), "{}")
+        replayed = await self.pipeline.open(arrival, request)
+        assert isinstance(replayed, Replayed)
+        async for _ in replayed.events():
+            pass
+
 
 Build = Callable[..., Rig]
 
@@ -102,7 +117,12 @@ Build = Callable[..., Rig]
 async def build() -> AsyncGenerator[Build, None]:
     stores: list[EchoStore] = []
 
-    def make(window: int = 0, decisions: Decisions | None = None, **options: object) -> Rig:
+    def make(
+        window: int = 0,
+        decisions: Decisions | None = None,
+        cache: ResponseCache | None = None,
+        **options: object,
+    ) -> Rig:
         backend, sink, bus = Windowed(window), Sink(), Bus()
         echo = EchoStore(None)
         stores.append(echo)
@@ -114,6 +134,7 @@ async def build() -> AsyncGenerator[Build, None]:
             ledger,
             PipelineOptions(frozenset(), ExchangeOptions(True, False, KeepAliveTimes()), PLAIN),
             lambda prefix: f"{prefix}1",
+            Answers(ledger, cache),
             prompter=prompter,
         )
         return Rig(pipeline, backend, sink, bus, ledger)
@@ -184,6 +205,30 @@ async def test_switched_off_it_sends_what_came_and_remembers_the_tier(build: Bui
     assert await rig.send(sample()) == shown
 
 
+async def test_an_answer_is_kept_under_the_tier_that_it_was_given_in(build: Build) -> None:
+    decisions = Decisions()
+    strong = build(tier=PromptTier.STRONG, decisions=decisions)
+    shown = await strong.send(sample())
+    cache = ResponseCache(wall=lambda: 1.0, memory=MemoryTier(lambda: 1.0))
+    light = build(tier=PromptTier.LIGHT, decisions=decisions, cache=cache)
+    assert await light.send(sample()) == shown
+    await light.ledger.settle()
+    assert tokens_of(await light.send(sample(), "new")) > tokens_of(shown)
+    await light.ledger.settle()
+    assert len(light.backend.asked) == 2, "the other conversation has another tier"
+    for session in ("s", "new"):
+        await light.repeat(sample(), session)
+    assert len(light.backend.asked) == 2, "both are asked for again"
+    light.pipeline.prompter.on = False
+    assert await light.send(sample(), "third") == sample()
+
+
+def test_a_cut_conversation_has_keys_of_its_own() -> None:
+    prompter = Prompter(None, PromptOptions(overflow="window"))  # type: ignore[arg-type]
+    keys = {prompter.identity(sample(), Decision(cut=cut)) for cut in ("", "a", "b")}
+    assert len(keys) == 3
+
+
 async def test_auto_takes_the_mildest_tier_within_the_window(build: Build) -> None:
     whole = tokens_of(replace(sample(), messages=sample().messages[1:]))
     tiers = []
@@ -213,6 +258,52 @@ async def test_a_prompt_that_fails_the_check_is_sent_as_it_came(
     assert await rig.send(sample()) == await rig.send(sample()) == sample()
     said = [e for e in heard.drain() if isinstance(e, SystemEvent) and e.level == "warning"]
     assert [e.message for e in said] == ["the untouched prompt is used: tools.Read lost its name"]
+
+
+DEFERRING = {"tier": PromptTier.STANDARD, "defer": ("Re*",)}
+
+
+async def test_deferred_tools_are_named_and_may_be_called(build: Build) -> None:
+    rig = build(**DEFERRING)
+    shown = await rig.send(sample())
+    names = [tool.name for tool in shown.tools]
+    assert "Read" not in names and names[-1] == LOADER
+    (job,) = rig.backend.asked
+    assert {tool.name for tool in job.callable_tools} == {"Read", *names}
+    assert next(t for t in job.callable_tools if t.name == "Read") == READ
+    arrival = Arrival("req_c", 1.0, ClientInfo("s"), "{}")
+    assert await rig.pipeline.count(arrival, sample()) == tokens_of(shown)
+    assert await rig.send(sample()) == shown
+    rig.pipeline.prompter.on = False
+    assert await rig.send(sample()) == sample()
+    assert LOADER not in {tool.name for tool in rig.backend.asked[-1].callable_tools}
+
+
+@pytest.mark.parametrize("tier", [PromptTier.OFF, PromptTier.LIGHT])
+async def test_milder_tiers_defer_nothing(build: Build, tier: PromptTier) -> None:
+    deferring = build(tier=tier, defer=("Re*",))
+    assert await deferring.send(sample()) == await build(tier=tier).send(sample())
+    assert deferring.backend.asked[0].callable_tools == sample().tools
+
+
+async def test_auto_defers_where_its_tier_does(build: Build) -> None:
+    mild = build(window=1_000_000, tier=None, defer=("Re*",))
+    assert await mild.send(sample()) == sample()
+    assert mild.backend.asked[0].callable_tools == sample().tools
+    strong = build(window=100_000, tier=None, budget_tokens=10, defer=("Re*",))
+    assert LOADER in {tool.name for tool in (await strong.send(sample())).tools}
+
+
+async def test_a_backend_elsewhere_is_told_of_all_tools(build: Build) -> None:
+    rig = build(**DEFERRING)
+    shaping = Shaping(rig.pipeline.prompter, Arrival("r", 1.0, ClientInfo("e"), "{}"), Role.MAIN)
+    loader = loader_for((READ,))
+    asked = replace(sample(), tools=(*sample().tools, loader))
+    job = BackendRequest("r", asked, Role.MAIN, "e", callable_tools=asked.tools)
+    backend = FakeBackend(())
+    made = await shaping.job(backend, job)
+    assert [t.name for t in made.request.tools] == [t.name for t in sample().tools]
+    assert made.callable_tools == sample().tools
 
 
 # --------------------------------------------------------------------------------- overflow
@@ -312,6 +403,16 @@ async def test_too_little_room_for_an_answer_is_an_overflow_too(build: Build) ->
     assert len(ids) == len(set(ids)) == 2
     refusing = build(window=window)
     assert await refusing.send(agent_loop(6)) == agent_loop(6)
+
+
+async def test_what_is_too_full_and_cant_be_cut_goes_out_as_it_is(build: Build) -> None:
+    full = replace(agent_loop(1), messages=agent_loop(1).messages[:1])
+    rig = build(window=tokens_of(full) + 1, overflow="window")
+    assert await rig.send(full) == full
+    first, second = rig.backend.generations
+    assert first.cancelled.is_set() and not second.cancelled.is_set()
+    assert [request.id for request in rig.backend.asked] == ["req_1", "req_1.fit2"]
+    assert (rig.sink.rows[0].status, rig.sink.rows[0].overflow) == (200, "")
 
 
 async def test_echoes_move_with_their_turns(build: Build) -> None:

@@ -13,6 +13,7 @@ import anthropic
 import httpx
 import pytest
 
+from anyclaude.backends import web
 from anyclaude.bench.grammar import check_message, check_sse
 from anyclaude.config.settings import BackendSettings, RouteSettings, SearchSettings
 from anyclaude.events import RequestFinished, RequestReceived
@@ -80,6 +81,7 @@ async def test_the_row_the_search_and_the_headers(stage: Stage) -> None:
         "results": 4,
         "cached": False,
         "error": None,
+        "pages": "[]",
     }
     assert answer.headers["x-anyclaude-backend"] == "search"
     assert answer.headers["x-anyclaude-cache"].startswith("tier=none;")
@@ -101,6 +103,58 @@ async def test_the_same_search_again_shows_as_a_cache_hit(stage: Stage) -> None:
     assert (flushed.tier, flushed.entries) == ("search", 1)
     await stage.ask(side_request("newest python"))
     assert len(stage.engines.asked) == 2
+
+
+PAGE = (
+    "<html><body><nav>Menu and more</nav><article><h1>Download</h1>"
+    + "<p>The newest release has a page of its own, with more than any search engine quotes.</p>"
+    * 3
+    + "<p>Its installer is 28 MB, and its checksum ends in 6447.</p></article></body></html>"
+)
+
+
+async def test_pages_themselves_are_quoted_where_that_is_wanted(
+    engines: SearchEngines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", lambda address: address == "127.0.0.1")
+    good, closed = f"{engines.base_url}/site/good", f"{engines.base_url}/site/closed"
+    engines.pages = (
+        replace(PAGES[0], url=good),
+        replace(PAGES[1], url=closed),
+        replace(PAGES[3], url="http://10.0.0.1/private"),
+    )
+    rules = "User-agent: anyclaude\nDisallow: /site/closed"
+    engines.html = {"/site/good": PAGE, "/site/closed": PAGE, "/robots.txt": rules}
+    async with staged(tmp_path / "data", engines, pages=3) as stage:
+        answer = await stage.ask(side_request("newest python installer checksum"))
+        texts = [b["text"] for b in blocks(answer) if b["type"] == "text"]
+        assert "its checksum ends in 6447" in texts[0] and "Menu and more" not in texts[0]
+        assert PAGES[1].text in texts[1] and "6447" not in texts[1]
+        assert PAGES[3].text in texts[2]
+        (search,) = await stage.searches()
+        assert json.loads(search["pages"]) == [good]
+        events = await stage.rows("select message from events where kind = 'search'")
+        assert sorted(row["message"] for row in events) == [
+            "a page of 10.0.0.1 wasn't read: 10.0.0.1 is no address of the open web",
+            "a page of 127.0.0.1 wasn't read: its robots.txt asks programs to stay away",
+        ]
+        asked = len(engines.agents)
+        assert {agent.split("/")[0] for agent in engines.agents} == {"anyclaude"}
+        again = await stage.ask(side_request("newest python installer checksum"))
+        assert again.headers["x-anyclaude-cache"].startswith("tier=search;")
+        assert [b["text"] for b in blocks(again) if b["type"] == "text"] == texts
+        assert len(engines.agents) == asked
+
+
+async def test_by_default_no_site_hears_of_a_search(
+    engines: SearchEngines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", lambda address: True)
+    engines.pages = (replace(PAGES[0], url=f"{engines.base_url}/site/good"),)
+    engines.html = {"/site/good": PAGE}
+    async with staged(tmp_path / "data", engines) as stage:
+        await stage.ask(side_request("newest python"))
+    assert engines.agents == []
 
 
 async def test_results_outlive_the_process(engines: SearchEngines, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def facts(made: SearchMade) -> list[Line]:
         labelled("results", found),
         labelled("time", spent),
     ]
+    for number, address in enumerate(search.pages):
+        lines.append(labelled("pages read" if not number else "", (f.one_line(address), "accent")))
     if search.error is not None:
         lines.append(labelled("error", (f.clean(search.error), "error")))
     return lines

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -156,9 +156,11 @@ class Upstream:
         base_url: str,
         timeouts: Timeouts | None = None,
         *,
+        resolver: AbstractResolver | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
+        self._resolver = resolver
         self.base_url = _checked(name, base_url)
         self.timeouts = timeouts or Timeouts()
         self._clock = clock
@@ -238,7 +240,9 @@ class Upstream:
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                connector=aiohttp.TCPConnector(
+                    limit=0, keepalive_timeout=KEEPALIVE_S, resolver=self._resolver
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,

@@ -137,9 +137,10 @@ async def run_needles(plan: NeedlePlan, settings: Settings, progress: Progress) 
         ) as kept:
             folder = Path(kept)
             model = _model(plan, folder, settings)
+            summaries = settings.prompt.summaries if policy == "compress" else "extract"
             shaped = replace(
                 settings,
-                prompt=replace(settings.prompt, overflow=policy),
+                prompt=replace(settings.prompt, overflow=policy, summaries=summaries),
                 model=replace(settings.model, context_limit=plan.window),
             )
             own = OwnServer(folder, shaped, model)

@@ -34,6 +34,7 @@ CacheMark: TypeAlias = Literal["system", "last_user"]
 SearchProvider: TypeAlias = Literal["duckduckgo", "brave", "tavily", "serpapi", "searxng"]
 TierChoice: TypeAlias = Literal["off", "light", "standard", "strong", "auto"]
 Overflow: TypeAlias = Literal["refuse", "clear_tools", "window", "compress"]
+Summaries: TypeAlias = Literal["extract", "model"]
 SLOT = "slot:"
 SLOTS = ("opus", "sonnet", "haiku", "subagent")
 """What may follow :data:`SLOT` in a route's ``match``: the places a client has for a model."""
@@ -52,9 +53,11 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """``context_limit`` 0 means the model's own window; sampling ``None``: the model's own."""
+    """``small`` is a text for :meth:`Target.parse`, empty for none. ``context_limit`` 0 means the
+    model's own window; sampling ``None``: the model's own."""
 
     default: str = ""
+    small: str = ""
     context_limit: int = 0
     max_output_tokens: int = 0
     temperature: float | None = None
@@ -234,7 +237,8 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """Web search: ``providers`` in the order in which they are asked, none: it is off.
+    """Web search: ``providers`` in the order in which they are asked, none: it is off. The pages
+    of the first ``pages`` results are read.
 
     Of a key that comes from the environment (``…_env``), the key itself is its value. Times are
     in seconds, an MB has 2**20 bytes; ``cache_ttl_s`` 0 keeps no results.
@@ -251,6 +255,7 @@ class SearchSettings:
     timeout_s: float = 8.0
     max_results: int = 8
     max_tokens: int = 2000
+    pages: int = 0
     cache_ttl_s: float = 3600.0
     cache_mb: int = 16
     allowed_domains: tuple[str, ...] = ()
@@ -264,8 +269,10 @@ class PromptSettings:
 
     ``tier`` is how far system texts and tools are shortened, ``budget_tokens`` what they may take
     for ``auto`` to leave them (0: a quarter of the window). ``keep``, ``drop`` and the names of
-    ``replace`` are regular expressions. ``overflow`` is what happens to a conversation that is
+    ``replace`` are regular expressions, ``defer`` fnmatch patterns of tools that are only named.
+    ``overflow`` is what happens to a conversation that is
     longer than the window, ``overflow_keep`` the share of the window that it then still takes.
+    ``summaries`` says who writes those of ``compress``; a model has ``summary_seconds`` for one.
     """
 
     disabled_rules: tuple[str, ...] = ()
@@ -274,9 +281,12 @@ class PromptSettings:
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     replace: tuple[tuple[str, str], ...] = ()
+    defer: tuple[str, ...] = ()
     overflow: Overflow = "refuse"
     overflow_keep: float = 0.5
     keep_tool_results: int = 3
+    summaries: Summaries = "extract"
+    summary_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,9 +380,11 @@ class Settings:
 
     @property
     def reachable(self) -> frozenset[str]:
-        """The backends that a request may be sent to; without routes that is the engine alone."""
+        """The backends that a request may be sent to: without routes the engine, and ``small``."""
         routed = {target.backend for route in self.routes for target in route.reaches}
         wanted = routed if self.routes else {self.engine}
+        if self.model.small:
+            wanted = {*wanted, Target.parse(self.model.small).backend}
         return frozenset(n for n, backend in self.backends if n in wanted and backend.enabled)
 
     @property

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import duckdb
 
 from anyclaude.errors import ConfigError
-from anyclaude.logs.schema import EVENTS, REQUESTS, TABLES, TOOL_CALLS, Column, Table, quote
+from anyclaude.logs.schema import (
+    EVENTS,
+    PROMPT_SECTIONS,
+    REQUESTS,
+    TABLES,
+    TOOL_CALLS,
+    Column,
+    Table,
+    quote,
+)
 from anyclaude.logs.views import VIEWS
 
 
@@ -103,6 +112,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         7,
         "mcp",
         (*_create_tables(7), _comment(EVENTS, EVENTS["kind"]), *_create_views(7)),
+    ),
+    Migration(
+        8,
+        "pages",
+        (*_add_columns(8), _comment(PROMPT_SECTIONS, PROMPT_SECTIONS["action"])),
     ),
 )
 

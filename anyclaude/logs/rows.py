@@ -233,8 +233,9 @@ def _request_row(record: RequestRecord, *, bodies: bool) -> Row:
 
 def _search_row(search: SearchRecord, *, bodies: bool) -> Row:
     if not bodies:
-        search = replace(search, query="")
-    return [getattr(search, name) for name in SEARCHES.column_names]
+        search = replace(search, query="", pages=())
+    pages = json.dumps(search.pages, ensure_ascii=False)
+    return [pages if name == "pages" else getattr(search, name) for name in SEARCHES.column_names]
 
 
 def _call_row(call: ToolCallRecord) -> Row:

@@ -278,6 +278,12 @@ SEARCHES = Table(
         Column("ms", "DOUBLE", "Time it took."),
         Column("cached", "BOOLEAN", "Whether the answer came from the result cache."),
         Column("error", "VARCHAR", "What went wrong; NULL when nothing did."),
+        Column(
+            "pages",
+            "VARCHAR",
+            "JSON list of the addresses whose text was read and quoted; empty without bodies.",
+            since=8,
+        ),
     ),
 )
 
@@ -335,7 +341,11 @@ PROMPT_SECTIONS = Table(
         ),
         Column("importance", "DOUBLE", "How much it matters, from 0 to 1."),
         Column("protected", "BOOLEAN", "Whether it must stay byte for byte."),
-        Column("action", "VARCHAR", "kept, shortened, dropped, duplicate or replaced."),
+        Column(
+            "action",
+            "VARCHAR",
+            "kept, shortened, dropped, duplicate, replaced, deferred (named only) or added.",
+        ),
         Column("tokens_before", "BIGINT", "Its tokens as the client sent it."),
         Column("tokens_after", "BIGINT", "Its tokens as the model was shown it."),
     ),

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from anyclaude.prompt.canonical import definition_text
+from anyclaude.prompt.deferring import LOADER, deferred_names, without_loader
 from anyclaude.prompt.shorten import Part, Short, UserRule, shorten
 from anyclaude.prompt.tiers import LIMITS, Limits, PromptTier
 from anyclaude.prompt.tool_shapes import parameters, shown_tool
@@ -73,15 +74,16 @@ class Optimiser:
 
     def show(self, request: MessagesRequest, tier: PromptTier) -> Shown:
         """The request as the model is shown it; with the tier off it is ``request`` itself."""
-        limits = LIMITS.get(tier)
+        limits, whole = LIMITS.get(tier), without_loader(request)
         if limits is None:
-            return Shown(request, PromptTier.OFF)
+            return Shown(whole, PromptTier.OFF)
+        request = request if limits.defers else whole
         head = self._head(request, tier, limits)
         if head.failure:
-            return Shown(request, tier, head.id, (), head.failure)
+            return Shown(whole, tier, head.id, (), head.failure)
         messages, parts, failure = self._messages(request, head, limits)
         if failure:
-            return Shown(request, tier, head.id, (), failure)
+            return Shown(whole, tier, head.id, (), failure)
         short = replace(request, system=head.system, tools=head.tools, messages=messages)
         said = "\0".join([head.id, *(f"{p.place} {p.part.before}" for p in parts)])
         digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -120,7 +122,12 @@ class Optimiser:
         text = "\n\n".join(block.text for block in system)
         failure = _lost(parts, text)
         tools: list[ToolDefinition] = []
+        later = deferred_names(request.tools)
         for tool in request.tools:
+            if tool.name == LOADER or tool.name in later:
+                tools += [tool] if tool.name == LOADER else []
+                parts.append(_deferred_part(tool))
+                continue
             shown, rules = shown_tool(tool, limits, self.rules)
             tools.append(shown)
             parts.append(_tool_part(tool, shown))
@@ -199,6 +206,21 @@ def _broken(
             if rule not in shown.description:
                 return f"tools.{tool.name} lost a rule: {rule[:72]}"
     return ""
+
+
+def _deferred_part(tool: ToolDefinition) -> Placed:
+    """A tool that is only named, or the one that names them and is ours."""
+    text, ours = definition_text(tool), tool.name == LOADER
+    part = Part(
+        tool.name,
+        Kind.TOOL_RULE,
+        IMPORTANCE[Kind.TOOL_RULE],
+        False,
+        "added" if ours else "deferred",
+        "" if ours else text,
+        text if ours else "",
+    )
+    return Placed(f"tools.{tool.name}", part)
 
 
 def _tool_part(tool: ToolDefinition, shown: ToolDefinition) -> Placed:

@@ -5,9 +5,13 @@ The client never says so. Anything that is not clearly an auxiliary request is t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anyclaude.prompt.canonical import BILLING_PREFIX
 from anyclaude.types import ClientInfo, JsonObject, MessagesRequest, Role, TextBlock
 
+TITLE_TOKENS = 512
+"""An answer with a title has no more; a model that finds no end would hold up whoever waits."""
 _SUMMARY_MARKS = ("<summary>", "summary of the conversation", "summary of this conversation")
 _TEXT_ONLY_MARKS = ("text only", "plain text", "do not call any tools", "do not use any tools")
 
@@ -25,6 +29,13 @@ def role_of(client: ClientInfo, request: MessagesRequest) -> Role:
     if client.agent_id or _billed_to_subagent(request):
         return Role.SUBAGENT
     return Role.MAIN
+
+
+def bounded(request: MessagesRequest, role: Role) -> MessagesRequest:
+    """The request with as many tokens for its answer as its role has use for."""
+    if role is not Role.TITLE or request.max_tokens <= TITLE_TOKENS:
+        return request
+    return replace(request, max_tokens=TITLE_TOKENS)
 
 
 def _asks_for_title(schema: JsonObject | None) -> bool:

@@ -14,7 +14,9 @@ from anyclaude.prompt.sections import Section, sentences, split
 from anyclaude.prompt.tiers import Limits
 from anyclaude.prompt.weighing import Kind, Weighed, binding, entry_name, weigh
 
-Action: TypeAlias = Literal["kept", "shortened", "dropped", "duplicate", "replaced"]
+Action: TypeAlias = Literal[
+    "kept", "shortened", "dropped", "duplicate", "replaced", "deferred", "added"
+]
 RuleAction: TypeAlias = Literal["keep", "drop", "replace"]
 
 _BLANKS = re.compile(r"[ \t]+(?=\n|\Z)")

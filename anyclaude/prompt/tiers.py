@@ -27,7 +27,7 @@ class Limits:
     ``reference`` the longest explanation that stays in a system text; ``tool`` what is told of a
     tool besides its rules, ``property`` what is told of one of its parameters. ``constraints``:
     a schema keeps bounds, defaults and patterns. ``reorder``: what matters most comes first and
-    last.
+    last. ``defers``: tools that the user calls rare are only named.
     """
 
     example: int | None = None
@@ -37,15 +37,29 @@ class Limits:
     property: int | None = None
     constraints: bool = True
     reorder: bool = False
+    defers: bool = False
 
 
 LIMITS = {
     PromptTier.LIGHT: Limits(),
     PromptTier.STANDARD: Limits(
-        example=240, entry=160, tool=420, property=80, constraints=False, reorder=True
+        example=240,
+        entry=160,
+        tool=420,
+        property=80,
+        constraints=False,
+        reorder=True,
+        defers=True,
     ),
     PromptTier.STRONG: Limits(
-        example=0, entry=56, reference=60, tool=90, property=0, constraints=False, reorder=True
+        example=0,
+        entry=56,
+        reference=60,
+        tool=90,
+        property=0,
+        constraints=False,
+        reorder=True,
+        defers=True,
     ),
 }
 ORDER = (PromptTier.OFF, PromptTier.LIGHT, PromptTier.STANDARD, PromptTier.STRONG)

@@ -25,6 +25,7 @@ from anyclaude.types import (
 )
 
 _REMINDER = "<system-reminder>"
+_REMINDER_END = "</system-reminder>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,11 @@ def cut_out(messages: Sequence[Message], cut: Cut) -> Fitted:
 
 
 def _summary(text: str) -> str:
+    # What tools returned is in it: that must not end the reminder, and speak for the user.
+    text = text.replace(_REMINDER_END, "</ system-reminder>")
     return (
         f"{_REMINDER}\nThe middle of this conversation did not fit. What it said, shortened:\n"
-        f"{text}\n</system-reminder>"
+        f"{text}\n{_REMINDER_END}"
     )
 
 

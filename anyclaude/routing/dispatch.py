@@ -178,6 +178,7 @@ class Dispatcher:
         publish: Callable[[RoutingEvent], None] = lambda event: None,
         estimate: Estimator | None = None,
         local: str | None = None,
+        small: Target | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
@@ -188,7 +189,7 @@ class Dispatcher:
         cooldowns = Cooldowns(clock, options.cooldown_s, publish)
         self._stations = Stations(backends, options.breaker, figures, cooldowns, clock, publish)
         self._affinity = Affinity(clock, limit=options.sessions, ttl=options.session_ttl_s)
-        self._table = RouteTable(routes, local=local)
+        self._table = RouteTable(routes, local=local, small=small)
         self._chooser = Chooser(self._table, self._stations, self._affinity, rng, clock, estimate)
 
     # ------------------------------------------------------------------------- one request
@@ -209,7 +210,14 @@ class Dispatcher:
         reason = choice.reason if target in choice.order else "fallback, since nobody else can"
         tried: list[Tried] = []
         while True:
-            outcome = await self._try(asked, choice, plan, target, attempt)
+            outcome = await self._try(
+                asked,
+                target,
+                attempt,
+                only=choice.need == "only",
+                rest=len(choice.order) > 1,
+                sent=plan.sent,
+            )
             if not isinstance(outcome, _Failed):
                 value, handle = outcome
                 break
@@ -228,15 +236,28 @@ class Dispatcher:
         self._publish(decision)
         return Dispatched(value, decision, plan.retries, tuple(tried), handle)
 
+    async def again(
+        self, asked: Asked, target: Target, attempt: Callable[[Target], Awaitable[T]]
+    ) -> tuple[T, Handle]:
+        """One try at a target that has answered the request so far: it is the only one that can
+        go on. Raises what comes of it."""
+        outcome = await self._try(asked, target, attempt, only=True, rest=False)
+        if isinstance(outcome, _Failed):
+            raise outcome.error
+        return outcome
+
     async def _try(
         self,
         asked: Asked,
-        choice: Choice,
-        plan: Plan,
         target: Target,
         attempt: Callable[[Target], Awaitable[T]],
+        *,
+        only: bool,
+        rest: bool,
+        sent: Callable[[float], None] = lambda now: None,
     ) -> tuple[T, Handle] | _Failed:
-        station, only, began = self._stations[target.backend], choice.need == "only", self._clock()
+        """``sent`` is told when the target is asked; ``rest`` has it rest if it fails so."""
+        station, began = self._stations[target.backend], self._clock()
         try:
             slot = await station.queue.acquire(rank_of(asked.role))
         except ApiError as error:
@@ -247,11 +268,11 @@ class Dispatcher:
             slot.release()
             return _Failed(station.breaker.refusal(only=only), False, self._clock() - began)
         handle = Handle(target, station, self._stations, permit, slot, asked, self._clock)
-        plan.sent(self._clock())
+        sent(self._clock())
         try:
             return await attempt(target), handle
         except ApiError as error:
-            handle.failed(error, rest=len(choice.order) > 1)
+            handle.failed(error, rest=rest)
             return _Failed(error, True, self._clock() - began)
         except BaseException:
             handle.client_gone()

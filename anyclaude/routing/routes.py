@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import translate
 
 from anyclaude.errors import ConfigError, InvalidRequest, NotFound
 from anyclaude.routing.values import SLOTS, Asked, Conditions, Route, Slot, Target, family_of
+from anyclaude.types import Role
 
 SLOT_PREFIX = "slot:"
+SMALL = "model.small"
+"""How the route of small calls is named: by the key that it comes from."""
+SMALL_ROLES = frozenset({Role.TITLE})
+"""Calls that a small model does as well. No probe: it asks for the very model that it names."""
 _LONG_WINDOW = "[1m]"
 """Claude Code's mark for the long window of a model; in a pattern it would be a class."""
 
@@ -32,12 +38,19 @@ def default_routes(local: str) -> tuple[Route, ...]:
 
 
 class RouteTable:
-    """The routes in their order, after what slots were given by hand."""
+    """The routes in their order, after what slots were given by hand.
 
-    def __init__(self, routes: Sequence[Route], *, local: str | None = None) -> None:
+    Small calls go to ``small``, unless their route is one for their role, and along that route
+    when it can't answer.
+    """
+
+    def __init__(
+        self, routes: Sequence[Route], *, local: str | None = None, small: Target | None = None
+    ) -> None:
         self.routes: tuple[Route, ...] = tuple(routes)
         if not self.routes and local is not None:
             self.routes = default_routes(local)
+        self._small = {} if small is None else {r: small_route(r, small) for r in self.routes}
         self._by_hand: dict[Slot, Route] = {}
 
     @property
@@ -62,13 +75,33 @@ class RouteTable:
                 return self._by_hand[slot]
         for route in self.routes:
             if takes(route, asked):
-                return route
+                return self._small.get(route, route) if asked.role in SMALL_ROLES else route
         known = "; ".join(dict.fromkeys(described(route) for route in self.routes))
         named = f" (slot {asked.slot})" if asked.slot else ""
         raise NotFound(
             f"no route takes the model {asked.model!r}{named}, role {asked.role.value}, about"
             f" {asked.tokens} tokens; there are routes for {known or 'nothing'}"
         )
+
+
+def small_route(route: Route, small: Target) -> Route:
+    """The way of small calls that ``route`` takes; itself where it is meant for them."""
+    roles = route.conditions.roles
+    if small in route.targets or any(role.value in roles for role in SMALL_ROLES):
+        return route
+
+    def others(*places: Target) -> tuple[Target, ...]:
+        return tuple(place for place in places if place != small)
+
+    return replace(
+        route,
+        match=SMALL,
+        targets=(small,),
+        fallback=others(*route.targets, *route.fallback),
+        fallback_context=others(*route.targets, *route.fallback_context),
+        fallback_overloaded=others(*route.fallback_overloaded),
+        conditions=Conditions(),
+    )
 
 
 def takes(route: Route, asked: Asked) -> bool:

@@ -65,6 +65,7 @@ def row_of(request_id: str, outcome: Outcome) -> SearchRecord:
         outcome.ms,
         outcome.cached,
         error,
+        tuple(one.url for one in outcome.results if one.page),
     )
 
 

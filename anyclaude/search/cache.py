@@ -25,10 +25,11 @@ _OVERHEAD = 150
 @dataclass(frozen=True, slots=True)
 class CacheOptions:
     """Results are kept for ``ttl_s`` seconds; over ``limit_bytes`` those used longest ago go
-    first. Either 0: nothing is kept."""
+    first. Either 0: nothing is kept. Those with ``pages`` read are none of those with others."""
 
     ttl_s: float = 3600.0
     limit_bytes: int = 16 * 2**20
+    pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class ResultCache:
         if not self.on:
             return None
         now = self._wall()
-        key, oldest = _key(query), now - self._options.ttl_s
+        key, oldest = _key(query, self._options.pages), now - self._options.ttl_s
 
         def work(db: sqlite3.Connection) -> str | None:
             row = db.execute(
@@ -94,7 +95,7 @@ class ResultCache:
         """Keeps an answer in place of an older one to the same query."""
         if not self.on:
             return
-        payload, now, key = _packed(kept), self._wall(), _key(query)
+        payload, now, key = _packed(kept), self._wall(), _key(query, self._options.pages)
         size, limit = len(payload.encode()) + _OVERHEAD, self._options.limit_bytes
         oldest = now - self._options.ttl_s
 
@@ -133,11 +134,12 @@ class ResultCache:
         )
 
 
-def _key(query: Query) -> bytes:
+def _key(query: Query, pages: int) -> bytes:
     """Alike for queries that ask the same: case, spaces and the order of domains say nothing."""
     words = " ".join(query.text.lower().split())
     domains = [sorted({d.lower() for d in side}) for side in (query.allowed, query.blocked)]
-    return sha256(json.dumps([words, domains]).encode()).digest()
+    said = [words, domains, pages] if pages else [words, domains]
+    return sha256(json.dumps(said).encode()).digest()
 
 
 def _packed(kept: Kept) -> str:

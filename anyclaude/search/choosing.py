@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -41,14 +41,24 @@ def choose(found: Iterable[Result], query: Query, options: SearchOptions) -> tup
     related ones first, and cut to the options' number and tokens."""
     kept: dict[str, Result] = {}
     for one in found:
-        if (
-            len(one.url) <= MAX_URL_CHARS
-            and permitted(one.url, query.allowed, (*query.blocked, *options.blocked))
-            and permitted(one.url, options.allowed, ())
-        ):
+        if len(one.url) <= MAX_URL_CHARS and may_show(one.url, query, options):
             kept.setdefault(_page(one.url), _cut(one))
     ordered = _ordered(list(kept.values()), query.text)
-    return _within(ordered[: options.max_results], options.max_tokens)
+    return _within(ordered[: options.max_results], query.text, options.max_tokens)
+
+
+def may_show(url: str, query: Query, options: SearchOptions) -> bool:
+    """Whether the domains of both permit the address."""
+    blocked = (*query.blocked, *options.blocked)
+    return permitted(url, query.allowed, blocked) and permitted(url, options.allowed, ())
+
+
+def with_pages(found: Iterable[Result], texts: Mapping[str, str]) -> tuple[Result, ...]:
+    """The results with what their pages say, by the addresses as they are shown."""
+    return tuple(
+        replace(one, page=page) if (page := texts.get(_CONTROL.sub("", one.url))) else one
+        for one in found
+    )
 
 
 def _page(url: str) -> str:
@@ -83,25 +93,46 @@ def _ordered(found: Sequence[Result], asked: str) -> list[Result]:
     return [found[place] for _, _, place in sorted(ranks)]
 
 
-def _within(found: Sequence[Result], limit: int) -> tuple[Result, ...]:
+def _within(found: Sequence[Result], asked: str, limit: int) -> tuple[Result, ...]:
     """As many as fit into so many tokens; each gets the same room for its text."""
     while found:
         bare = sum(tokens_of(_frame(one)) for one in found)
         room = int((limit - bare) / len(found) * CHARS_PER_TOKEN)
         if room >= _LEAST_TEXT_CHARS or (len(found) == 1 and room >= 0):
-            return _shared(found, limit - bare)
+            return _shared(found, asked, limit - bare)
         found = found[:-1]
     return ()
 
 
-def _shared(found: Sequence[Result], tokens: int) -> tuple[Result, ...]:
+def _shared(found: Sequence[Result], asked: str, tokens: int) -> tuple[Result, ...]:
     """Texts cut so that together they have ``tokens``; what short ones leave, longer ones get."""
     left, shares = tokens, {}
-    for waiting, place in enumerate(sorted(range(len(found)), key=lambda i: len(found[i].text))):
+    lengths = [len(one.page or one.text) for one in found]
+    for waiting, place in enumerate(sorted(range(len(found)), key=lengths.__getitem__)):
         share = int(left / (len(found) - waiting) * CHARS_PER_TOKEN)
-        shares[place] = _shortened(found[place].text, share)
+        one = found[place]
+        shares[place] = excerpt(one.page, asked, share) or _shortened(one.text, share)
         left -= tokens_of(shares[place])
     return tuple(replace(one, text=shares[place]) for place, one in enumerate(found))
+
+
+def excerpt(page: str, asked: str, room: int) -> str:
+    """The paragraphs of a page that have most of what was asked, in the page's order, within
+    ``room`` characters; the page's beginning where none has anything of it."""
+    if len(page) <= room:
+        return page
+    words = set(_WORD.findall(asked.lower()))
+    lines = [line for line in page.split("\n") if line]
+    about = [len(words & set(_WORD.findall(line.lower()))) for line in lines]
+    chosen: dict[int, str] = {}
+    for place in sorted(range(len(lines)), key=lambda i: (-about[i], i)):
+        line = lines[place] if len(lines[place]) < room else _shortened(lines[place], room)
+        if line:
+            chosen[place] = line
+            room -= len(line) + 1
+        if room < _LEAST_TEXT_CHARS:
+            break
+    return "\n".join(chosen[place] for place in sorted(chosen))
 
 
 def _shortened(text: str, room: int) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from anyclaude.search.cache import Kept, ResultCache
-from anyclaude.search.choosing import choose
+from anyclaude.search.choosing import choose, may_show, with_pages
+from anyclaude.search.pages import Pages
 from anyclaude.search.values import (
     MAX_QUERY_CHARS,
     Asking,
@@ -46,8 +47,10 @@ class SearchService:
         options: SearchOptions,
         *,
         clock: Callable[[], float],
+        pages: Pages | None = None,
     ) -> None:
         self.cache = cache
+        self._pages = pages
         self.options = options
         self._providers = tuple(providers)
         self._clock = clock
@@ -93,6 +96,10 @@ class SearchService:
                 continue
             results = choose(found, query, self.options)
             if results:
+                if self._pages is not None and self.options.pages:
+                    found, unread = await self._read(self._pages, query, found, results)
+                    results = choose(found, query, self.options)
+                    troubles += unread
                 ms = self._ms(started)
                 await self.cache.put(query, Kept(provider.name, found, ms))
                 return Outcome(query.text, provider.name, results, ms, troubles=tuple(troubles))
@@ -102,6 +109,15 @@ class SearchService:
             return ended
         name, why = failed
         return replace(ended, provider=name, error=why.code, detail=why.message)
+
+    async def _read(
+        self, pages: Pages, query: Query, found: Sequence[Result], chosen: Sequence[Result]
+    ) -> tuple[tuple[Result, ...], tuple[str, ...]]:
+        """What was found, with the pages of the first that are shown; and what wasn't read."""
+        options = self.options
+        addresses = [one.url for one in chosen[: options.pages]]
+        read = await pages.read(addresses, lambda url: may_show(url, query, options))
+        return with_pages(found, read.texts), read.troubles
 
     async def _asked(self, provider: Provider, query: Query) -> tuple[Result, ...]:
         rest = self._resting.get(provider.name, 0.0) - self._clock()

@@ -34,12 +34,17 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``text`` is what the provider quotes of the page, ``age`` its date in his words."""
+    """``text`` is what the provider quotes of the page, ``age`` its date in his words.
+
+    ``page`` is what the page says itself, where it was read; of a result that is shown ``text``
+    is then out of it.
+    """
 
     url: str
     title: str
     text: str
     age: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +99,12 @@ class Provider(Protocol):
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
     """``timeout_s`` is what each provider may take. Results are cut to ``max_results`` and to
-    ``max_tokens`` together. The domains hold for every search, whatever its client says."""
+    ``max_tokens`` together; the pages of the first ``pages`` are read. The domains hold for every
+    search, whatever its client says."""
 
     timeout_s: float = 8.0
     max_results: int = 8
     max_tokens: int = 2000
     allowed: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    pages: int = 0

@@ -13,6 +13,7 @@ import pytest
 from anyclaude.backend import BackendRequest
 from anyclaude.engine.engine import Engine
 from anyclaude.prompt.canonical import canonicalise, definition_text
+from anyclaude.prompt.deferring import deferrable, loader_for
 from anyclaude.prompt.optimise import Optimiser
 from anyclaude.prompt.tiers import ORDER, PromptTier
 from anyclaude.prompt.tool_shapes import parameters
@@ -112,3 +113,24 @@ async def test_each_tier_takes_less_and_loses_nothing_it_must_keep(
         assert parameters(before.input_schema) == parameters(after.input_schema)
     assert Optimiser().show(request, PromptTier.OFF).request is request
     assert given == engine.model.template.render(request, ()).text, "off, as it is by default"
+
+
+SELDOM = ("Workflow", "ReportFindings", "ScheduleWakeup", "ListAgents")
+
+
+@pytest.mark.parametrize("tier", [PromptTier.STANDARD, PromptTier.STRONG])
+async def test_tools_that_are_only_named_take_less(
+    stage: Stage, tmp_path: Path, tier: PromptTier
+) -> None:
+    request = await first_request(stage)
+    engine = stage.runtime.control._parts.engine  # type: ignore[attr-defined]
+    deferred = deferrable(request.tools, SELDOM)
+    assert deferred, [tool.name for tool in request.tools]
+    named = replace(request, tools=(*request.tools, loader_for(deferred)))
+    sizes = []
+    for asked in (request, named):
+        shown = Optimiser().show(asked, tier)
+        assert not shown.failure
+        sizes.append(await engine.count(BackendRequest("r", shown.request, Role.COUNT, "")))
+    (tmp_path / "deferred.md").write_text(f"{tier.value} {len(deferred)} {sizes}\n")
+    assert sizes[1] < sizes[0], sizes

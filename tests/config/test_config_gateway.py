@@ -204,6 +204,14 @@ def test_the_engine_is_reachable_by_a_route_alone(here: Path, routes: str, reach
     assert found.engine_off.startswith(expected) and bool(found.engine_off) is not reached
 
 
+def test_a_backend_of_small_calls_is_reachable_without_a_route(here: Path) -> None:
+    small = load(here, LM + '[model]\nsmall = "lm-studio/m"\n')
+    assert small.reachable == {"mlx", "lm-studio"}
+    local = load(here, LM + '[model]\nsmall = "mlx"\n' + ROUTE)
+    assert local.engine_reachable
+    assert local.model.small == "mlx"
+
+
 def test_an_engine_that_is_off_or_has_another_name(here: Path) -> None:
     text = LM + '[[routes]]\nmatch = "*"\ntargets = ["lm-studio/m", "own"]\n[backends.own]\n'
     own = load(here, text)

@@ -257,7 +257,28 @@ def test_a_backend_that_nothing_leads_to(here: Path) -> None:
     )
     load(here, GOOD["lm"] + "enabled = false\n")
     load(here, GOOD["lm"] + '[cache]\nembeddings = "lm/e5"\n')
+    load(here, GOOD["lm"] + '[model]\nsmall = "lm/e5"\n')
     load(here, GOOD["lm"] + GOOD["all"])
+
+
+@pytest.mark.parametrize(
+    ("small", "expected"),
+    [
+        ("ghost/m", 'is "ghost/m", and there is no such backend; expected mlx, lm, off'),
+        ("lm/", 'is "lm/"; expected NAME or NAME/model'),
+        ("off/m", 'is "off/m", a backend that is switched off; expected another'),
+        (
+            "mlx/other",
+            'is "mlx/other", but the engine answers with the model it has loaded, model.default'
+            ' "mine"; expected "mlx"',
+        ),
+    ],
+)
+def test_where_small_calls_go(here: Path, small: str, expected: str) -> None:
+    off = GOOD["lm"].replace("[backends.lm]", "[backends.off]") + "enabled = false\n"
+    text = f'[model]\ndefault = "mine"\nsmall = "{small}"\n{GOOD["lm"]}{off}{GOOD["all"]}'
+    assert wrong(here, text) == f"model.small {expected}"
+    load(here, text.replace(f'"{small}"', '"lm/m"'))
 
 
 def test_a_route_whose_backends_are_all_off(here: Path) -> None:

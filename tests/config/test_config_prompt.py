@@ -9,7 +9,13 @@ import pytest
 
 from anyclaude.config import schema
 from anyclaude.config.load import load_settings
-from anyclaude.config.settings import Overflow, PromptSettings, Settings, TierChoice
+from anyclaude.config.settings import (
+    Overflow,
+    PromptSettings,
+    Settings,
+    Summaries,
+    TierChoice,
+)
 from anyclaude.errors import ConfigError
 from anyclaude.options import prompt_options
 from anyclaude.prompt.tiers import PromptTier
@@ -20,9 +26,12 @@ tier = "strong"
 budget_tokens = 4000
 keep = ["style guide"]
 drop = ["^# Fast"]
+defer = ["mcp__*"]
 overflow = "window"
 overflow_keep = 0.4
 keep_tool_results = 1
+summaries = "extract"
+summary_seconds = 12
 [prompt.replace]
 "(a)b" = '\1c'
 """
@@ -41,9 +50,12 @@ def test_every_key_is_read(here: Path) -> None:
         ("style guide",),
         ("^# Fast",),
         (("(a)b", r"\1c"),),
+        ("mcp__*",),
         "window",
         0.4,
         1,
+        "extract",
+        12.0,
     )
 
 
@@ -54,7 +66,11 @@ def test_the_environment_goes_over_it(here: Path) -> None:
 
 
 def test_words_are_those_of_the_types() -> None:
-    for name, words in (("prompt.tier", TierChoice), ("prompt.overflow", Overflow)):
+    for name, words in (
+        ("prompt.tier", TierChoice),
+        ("prompt.overflow", Overflow),
+        ("prompt.summaries", Summaries),
+    ):
         key = schema.find(name)
         assert key is not None and tuple(key.rule["enum"]) == get_args(words)  # type: ignore[arg-type]
 
@@ -67,6 +83,17 @@ def test_words_are_those_of_the_types() -> None:
         ('replace = {"*" = "x"}', 'prompt.replace has "*"; expected a regular expression'),
         (r"""replace = {"a" = '\1'}""", "; expected a replacement for re.sub: invalid group"),
         ('tier = "heavy"', 'prompt.tier is "heavy"; expected "off" or "light" or'),
+        (
+            'summaries = "model"',
+            'prompt.summaries is "model" while prompt.overflow is "refuse", which summarises'
+            ' nothing; expected "compress" there, or "extract" here',
+        ),
+        (
+            'tier = "light"\ndefer = ["mcp__*"]',
+            'prompt.defer is there while prompt.tier is "light", which tells of every tool;'
+            ' expected "standard", "strong" or "auto" there, or no patterns here',
+        ),
+        ("summary_seconds = 0", "prompt.summary_seconds is 0; expected a number above 0"),
         ("overflow_keep = 1.0", "prompt.overflow_keep is 1.0; expected a number from 0.1 to 0.9"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from anyclaude.config.checks import search as search_checks
 from anyclaude.config.document import masked_document, rows_of, to_document
 from anyclaude.config.load import check_file, load_settings
 from anyclaude.config.settings import SearchSettings, Settings
@@ -39,6 +40,7 @@ searxng_url = "http://127.0.0.1:8888/searx"
 timeout_s = 3
 max_results = 5
 max_tokens = 900
+pages = 3
 cache_ttl_s = 0
 cache_mb = 2
 allowed_domains = ["python.org", "docs.rs/tokio"]
@@ -53,6 +55,7 @@ proactive = true
         timeout_s=3.0,
         max_results=5,
         max_tokens=900,
+        pages=3,
         cache_ttl_s=0.0,
         cache_mb=2,
         allowed_domains=("python.org", "docs.rs/tokio"),
@@ -140,3 +143,19 @@ def test_a_key_nobody_needs_is_no_mistake(here: Path) -> None:
 def test_no_complaint_shows_a_key(here: Path, key: str, value: str) -> None:
     lines = complaints(here, f"[search]\n{key} = {value.replace('SECRET', SECRET)}\n")
     assert lines and SECRET not in "\n".join(lines)
+
+
+def test_pages_need_a_package_and_somebody_to_ask(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = "[search]\nproviders = []\npages = 2\n"
+    assert complaints(here, off) == [
+        "search.pages is 2 while search.providers is empty; expected a provider, or 0"
+    ]
+    monkeypatch.setattr(search_checks, "installed", lambda package: package != "trafilatura")
+    assert complaints(here, "[search]\npages = 2\n") == [
+        "search.pages needs the package trafilatura, which isn't installed; expected 'pip install"
+        " anyclaude[pages]' before it, or 0"
+    ]
+    assert load(here, "[search]\npages = 0\n").search.pages == 0
+    assert complaints(here, "[search]\npages = 11\n")[0].startswith("search.pages is 11; expected")

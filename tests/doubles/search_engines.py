@@ -57,6 +57,10 @@ class SearchEngines:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     """Set with the first request."""
     base_url: str = ""
+    html: dict[str, str] = field(default_factory=dict)
+    """Pages of a site that is here too, by their paths."""
+    agents: list[str] = field(default_factory=list)
+    """Who asked for them."""
 
     async def __aenter__(self) -> SearchEngines:
         app = web.Application()
@@ -64,6 +68,7 @@ class SearchEngines:
         app.router.add_post("/search", self._tavily)
         app.router.add_get("/search", self._searxng)
         app.router.add_get("/search.json", self._serpapi)
+        app.router.add_get("/{path:robots.txt|site/.*}", self._site)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -90,6 +95,13 @@ class SearchEngines:
     def _failed(self, engine: str, body: object) -> web.Response | None:
         status = self.fails.get(engine)
         return web.json_response(body, status=status, headers=self.headers) if status else None
+
+    async def _site(self, request: web.Request) -> web.Response:
+        self.agents.append(request.headers["User-Agent"])
+        if request.path not in self.html:
+            raise web.HTTPNotFound
+        kind = "text/plain" if request.path.endswith(".txt") else "text/html"
+        return web.Response(text=self.html[request.path], content_type=kind)
 
     # --------------------------------------------------------------------------------- engines
 

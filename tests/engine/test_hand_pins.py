@@ -143,3 +143,16 @@ async def test_without_a_model_the_picture_is_empty(rig: Rig) -> None:
     await unloaded(rig)
     picture = await rig.engine.caches.picture(400)
     assert (picture.model, picture.nodes, picture.left_out) == ("", (), 0)
+
+
+async def test_small_calls_never_take_the_place_of_the_main_prompt(start_rig: StartRig) -> None:
+    rig = await start_rig(options=SMALL)
+    first = await rig.ask(of("mine", "hello " * 60))
+    for number in range(8):
+        title = of("mine", f"{number} name this " * 30, role=Role.TITLE)
+        await rig.ask(replace(title, id=f"title {number}"))
+        await rig.ask(replace(of("", f"probe {number}", role=Role.PROBE), id=f"probe {number}"))
+    tree = rig.engine.caches.tree
+    assert tree is not None and tree.stats().evictions > 0, "or they prove nothing"
+    second = await rig.ask(of("mine", "hello " * 60, first.text, "go on", answer=first))
+    assert second.read >= first.finish.usage.prompt_tokens

@@ -103,11 +103,14 @@ async def test_a_failure_that_comes_again_is_one_row(open_log: OpenLog) -> None:
 async def test_a_search_is_a_row_and_goes_with_its_request(open_log: OpenLog) -> None:
     for bodies, query in ((True, "newest \ufffd"), (False, "")):
         log = await open_log(bodies=bodies)
-        made = SearchRecord(f"req_{bodies}", "brave", "newest \ud83d", 5, 640, 12.5, True, "e")
+        made = SearchRecord(
+            f"req_{bodies}", "brave", "newest \ud83d", 5, 640, 12.5, True, "e", ("https://a.org/é",)
+        )
+        pages = '["https://a.org/é"]' if bodies else "[]"
         log.post(SearchMade(START, made))
         await log.record(record(f"req_{bodies}"))
         found = await log.query(f"SELECT * FROM searches WHERE request_id = 'req_{bodies}'", 9)
-        assert found.rows == ((f"req_{bodies}", "brave", query, 5, 640, 12.5, True, "e"),)
+        assert found.rows == ((f"req_{bodies}", "brave", query, 5, 640, 12.5, True, "e", pages),)
 
 
 async def test_a_call_that_ran_here_is_a_row_once_it_has_ended(open_log: OpenLog) -> None:

@@ -32,6 +32,7 @@ def test_tables_have_the_contracts_columns() -> None:
         assert set(_columns(con, "tool_failures")) == failures
         assert _columns(con, "searches") == [
             "request_id", "provider", "query", "results", "tokens", "ms", "cached", "error",
+            "pages",
         ]  # fmt: skip
         events = {f.name for f in fields(SystemEvent)} - {"at"} | {"happened_at"}
         assert set(_columns(con, "events")) == events

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from anyclaude.prompt.roles import role_of
+from anyclaude.prompt.roles import TITLE_TOKENS, bounded, role_of
 from anyclaude.types import (
     ClientInfo,
     Message,
@@ -70,3 +70,10 @@ def test_each_role(client: ClientInfo, request_: MessagesRequest, role: Role) ->
 )
 def test_what_only_looks_like_it_is_the_main_loop(request_: MessagesRequest) -> None:
     assert role_of(ClientInfo(), request_) is Role.MAIN
+
+
+def test_a_title_is_written_within_a_bound() -> None:
+    assert bounded(MAIN, Role.TITLE).max_tokens == TITLE_TOKENS
+    brief = replace(MAIN, max_tokens=20)
+    assert bounded(brief, Role.TITLE) is brief
+    assert all(bounded(MAIN, role) is MAIN for role in Role if role is not Role.TITLE)

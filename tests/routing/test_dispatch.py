@@ -571,3 +571,34 @@ async def test_a_backend_that_lost_its_caches_frees_its_sessions() -> None:
     assert [await b.served(), await b.served()] == ["a", "a"]
     assert b.dispatcher.forget_sessions("a") == 1
     assert await b.served() == "b"
+
+
+@simulated
+async def test_another_round_goes_where_the_first_went_by_the_same_rules() -> None:
+    traits = [BackendTraits("a", max_concurrency=1), BackendTraits("b")]
+    b = Bench(
+        Route("*", (A, B), "priority"),
+        traits=traits,
+        options=RoutingOptions(breaker=BreakerOptions(failures=2)),
+    )
+    first = await b.run()
+    first.handle.finished(10, 10)
+    busy = await b.run(replace(ASKED, session="other", id="req_2"))
+    round_two = asyncio.create_task(b.dispatcher.again(ASKED, first.decision.target, b.attempt))
+    await asyncio.sleep(0)
+    assert not round_two.done(), "it waits for the place, though another is free"
+    busy.handle.finished(10, 10)
+    value, handle = await round_two
+    assert value == "from a/m"
+    handle.failed(upstream(503))
+    b.script["a"] = [upstream(503, "still no room")]
+    with pytest.raises(ApiError, match="still no room"):
+        await b.dispatcher.again(ASKED, first.decision.target, b.attempt)
+    assert b.dispatcher.breakers["a"].state == "open", "both counted"
+    assert b.asked.count("b/m") == 0
+    _, probe = await b.dispatcher.again(ASKED, first.decision.target, b.attempt)
+    probe.finished(10, 10)
+    b.dispatcher.trip("a")
+    with pytest.raises(Unavailable):
+        await b.dispatcher.again(ASKED, first.decision.target, b.attempt)
+    assert b.leaks() == []

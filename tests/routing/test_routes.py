@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude.errors import ConfigError, InvalidRequest, NotFound
-from anyclaude.routing.routes import RouteTable, parse_target, slot_named
+from anyclaude.routing.routes import RouteTable, described, parse_target, slot_named
 from anyclaude.routing.values import Asked, Conditions, Route, Target, slot_of
 from anyclaude.types import Role
 
@@ -166,6 +166,38 @@ def test_a_slot_goes_where_it_was_sent_by_hand_until_it_is_routed_again() -> Non
     table.send("subagent", None)
     assert table.find(haiku).targets == table.find(sub).targets == A
     assert table.by_hand == {}
+
+
+def test_small_calls_go_to_the_small_model_and_along_their_route_after_it() -> None:
+    small, big, far = Target("s", "tiny"), Target("b"), Target("f")
+    route = Route(
+        "claude-*",
+        (big, small),
+        fallback=(far,),
+        fallback_context=(far, small),
+        fallback_overloaded=(small, big),
+    )
+    other = Route("*", (big,), fallback=(small, far), conditions=Conditions(max_tokens=100))
+    table = RouteTable([route, other], small=small)
+    assert table.find(Asked("claude-x", Role.TITLE)) is route, "it is one of the targets already"
+    found = table.find(Asked("m", Role.TITLE))
+    assert (found.targets, found.fallback, found.fallback_context) == ((small,), (big, far), (big,))
+    assert described(found) == "model.small"
+    for role in Role:
+        if role is not Role.TITLE:
+            assert table.find(Asked("m", role)) is other
+    with pytest.raises(NotFound):
+        table.find(Asked("m", Role.TITLE, prompt_tokens=101))
+
+
+def test_a_route_for_titles_and_a_slot_by_hand_come_before_the_small_model() -> None:
+    own = Route("mine", A, conditions=Conditions(roles=("title", "main")))
+    table = RouteTable([own, Route("*", (Target("b"),))], small=Target("s"))
+    assert table.find(Asked("mine", Role.TITLE)) is own
+    haiku = Asked("claude-haiku-5", Role.TITLE)
+    assert table.find(haiku).targets == (Target("s"),)
+    table.send("haiku", Target("c"))
+    assert table.find(haiku).targets == (Target("c"),)
 
 
 @pytest.mark.parametrize("name", ["", "gemma", "Opus"])

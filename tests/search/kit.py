@@ -11,6 +11,7 @@ from pathlib import Path
 from anyclaude.events import SystemEvent
 from anyclaude.search.cache import CacheOptions, ResultCache
 from anyclaude.search.file import FILE_NAME, SearchFile
+from anyclaude.search.pages import Pages
 from anyclaude.search.service import SearchService
 from anyclaude.search.values import Asking, Provider, Result, SearchFailed, SearchOptions
 
@@ -77,10 +78,11 @@ async def serving(
     clock: Clock | None = None,
     options: SearchOptions = SearchOptions(),  # noqa: B008 - a frozen value
     cache: CacheOptions = CacheOptions(),  # noqa: B008 - a frozen value
+    pages: Pages | None = None,
 ) -> AsyncIterator[SearchService]:
     clock = clock or Clock()
     async with opened(folder, clock) as file:
         results = ResultCache(file, cache, clock)
         await results.start()
-        service = SearchService(providers, results, options, clock=clock)
+        service = SearchService(providers, results, options, clock=clock, pages=pages)
         yield service

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
@@ -49,6 +51,9 @@ def test_facts_name_everything() -> None:
     assert "put into the prompt unasked" in unasked and "5, about 640 tokens" in unasked
     assert "asked for by the client" in cached and "cached" in cached
     assert "too_many_requests: tavily answered 429" in failed
+    quoted = SearchRecord("r", "brave", "x", 2, pages=("https://a.org/[b]x", "https://b.org/"))
+    read = plain_text(view.facts(SearchMade(NOON, quoted)))
+    assert "pages read" in read and "https://a.org/[b]x" in read and "https://b.org/" in read
     nobody = SearchMade(NOON, SearchRecord("r", "", "x", error="unavailable: off"))
     assert "nobody was asked" in plain_text(view.facts(nobody))
 
@@ -80,8 +85,9 @@ def test_the_filter_looks_at_searches() -> None:
 
 
 def test_a_search_survives_the_way_to_an_attached_console() -> None:
-    for made in searches():
-        assert from_json(to_json(made)) == made
+    read = SearchMade(NOON, SearchRecord("r", "brave", "x", 2, pages=("https://a.org/",)))
+    for made in (*searches(), read):
+        assert from_json(json.loads(json.dumps(to_json(made)))) == made
 
 
 # --------------------------------------------------------------------------------- the room

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from anyclaude.config.checks.addresses import HTTP, complaint
 from anyclaude.config.checks.case import Case, Finding
+from anyclaude.config.checks.extras import installed, missing
 from anyclaude.config.settings import Target
 
 LOCAL_VECTORS = "local"
 QDRANT_VECTORS = "qdrant"
 LOCAL_EMBEDDINGS = "wordllama"
 _REDIS = ("redis", "rediss", "unix")
-
-
-def installed(package: str) -> bool:
-    """Whether it can be imported; it isn't."""
-    return importlib.util.find_spec(package) is not None
 
 
 def check_cache(case: Case) -> Iterator[Finding]:
@@ -44,7 +39,7 @@ def check_cache(case: Case) -> Iterator[Finding]:
         )
     if cache.vectors == QDRANT_VECTORS:
         if cache.semantic and not installed("qdrant_client"):
-            yield "cache.vectors", _missing("qdrant_client", "qdrant", f'or "{LOCAL_VECTORS}"')
+            yield "cache.vectors", missing("qdrant_client", "qdrant", f'or "{LOCAL_VECTORS}"')
     elif cache.vectors != LOCAL_VECTORS and (
         text := complaint(cache.vectors, HTTP, '"http://127.0.0.1:6333"')
     ):
@@ -58,7 +53,7 @@ def _embeddings(case: Case) -> Iterator[Finding]:
         if cache.semantic and not installed("wordllama"):
             yield (
                 "cache.semantic",
-                _missing("wordllama", "semantic", "or cache.embeddings of a backend"),
+                missing("wordllama", "semantic", "or cache.embeddings of a backend"),
             )
         return
     target = Target.parse(cache.embeddings)
@@ -95,11 +90,4 @@ def _redis(url: str) -> Iterator[Finding]:
     elif not where:
         yield key, f"names no server; {expected}"
     elif not installed("redis"):
-        yield key, _missing("redis", "shared", "or an empty redis_url")
-
-
-def _missing(package: str, extra: str, otherwise: str) -> str:
-    return (
-        f"needs the package {package}, which isn't installed; expected"
-        f" 'pip install anyclaude[{extra}]' before it, {otherwise}"
-    )
+        yield key, missing("redis", "shared", "or an empty redis_url")

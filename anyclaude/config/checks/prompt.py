@@ -1,4 +1,5 @@
-"""Regular expressions that are none, and what is to stand in place of what they find."""
+"""Regular expressions that are none, what is to stand in place of what they find, and what no
+tier or policy would do."""
 
 from __future__ import annotations
 
@@ -22,6 +23,20 @@ def check_prompt(case: Case) -> Iterator[Finding]:
             yield key, f"has {show(key, pattern)}; expected a regular expression: {problem}"
         elif problem := _wrong(pattern, text):
             yield key, f"has {show(key, text)}; expected a replacement for re.sub: {problem}"
+
+    if prompt.defer and prompt.tier in ("off", "light") and case.sound("prompt.tier"):
+        yield (
+            "prompt.defer",
+            f'is there while prompt.tier is "{prompt.tier}", which tells of every tool; expected'
+            ' "standard", "strong" or "auto" there, or no patterns here',
+        )
+    idle = prompt.summaries == "model" and prompt.overflow != "compress"
+    if idle and case.sound("prompt.overflow"):
+        yield (
+            "prompt.summaries",
+            f'is "model" while prompt.overflow is "{prompt.overflow}", which summarises nothing;'
+            ' expected "compress" there, or "extract" here',
+        )
 
 
 def _wrong(pattern: str, text: str = "") -> str:

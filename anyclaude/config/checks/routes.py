@@ -27,6 +27,7 @@ def check_routes(case: Case) -> Iterator[Finding]:
                 f"is {json.dumps(route.match)} and is never reached, since routes.{earlier} fits"
                 " every such request before it; expected it above that one",
             )
+    yield from _small(case)
     yield from _unrouted(case)
 
 
@@ -57,18 +58,8 @@ def _targets(case: Case, prefix: str, route: RouteSettings) -> Iterator[Finding]
     for field in _LISTS:
         key, targets = f"{prefix}.{field}", getattr(route, field)
         for text in targets:
-            target = Target.parse(text)
-            if target.backend not in case.backend_names:
-                known = ", ".join(case.backend_names)
-                yield key, f"has {json.dumps(text)}, and there is no such backend; expected {known}"
-            elif text.endswith("/") or target.model.strip() != target.model:
-                yield key, f"has {json.dumps(text)}; expected NAME or NAME/model"
-            elif (model := _model_of_engine(case, target)) is not None:
-                yield (
-                    key,
-                    f"has {json.dumps(text)}, but the engine answers with the model it has loaded,"
-                    f" {model}; expected {json.dumps(target.backend)}",
-                )
+            if problem := _trouble(case, text):
+                yield key, f"has {json.dumps(text)}{problem}"
         again = [text for text in targets if field != "targets" and text in route.targets]
         if again:
             shown = json.dumps(again[0])
@@ -80,6 +71,34 @@ def _targets(case: Case, prefix: str, route: RouteSettings) -> Iterator[Finding]
             f"leads nowhere, since {', '.join(sorted(reached))} is switched off; expected a"
             " backend with enabled = true",
         )
+
+
+def _trouble(case: Case, text: str) -> str:
+    """What is wrong with a target, to go on from it; empty when nothing is."""
+    target = Target.parse(text)
+    if target.backend not in case.backend_names:
+        return f", and there is no such backend; expected {', '.join(case.backend_names)}"
+    if text.endswith("/") or target.model.strip() != target.model:
+        return "; expected NAME or NAME/model"
+    if (model := _model_of_engine(case, target)) is not None:
+        return (
+            f", but the engine answers with the model it has loaded, {model}; expected"
+            f" {json.dumps(target.backend)}"
+        )
+    return ""
+
+
+def _small(case: Case) -> Iterator[Finding]:
+    """Where small calls go."""
+    key, text = "model.small", case.settings.model.small
+    if not text or not case.sound(key):
+        return
+    name = Target.parse(text).backend
+    backend = dict(case.settings.backends).get(name)
+    if problem := _trouble(case, text):
+        yield key, f"is {json.dumps(text)}{problem}"
+    elif backend is not None and case.sound_within(f"backends.{name}") and not backend.enabled:
+        yield key, f"is {json.dumps(text)}, a backend that is switched off; expected another"
 
 
 def _model_of_engine(case: Case, target: Target) -> str | None:
@@ -154,9 +173,10 @@ def _unrouted(case: Case) -> Iterator[Finding]:
     """Backends that wait for requests where there is no route at all."""
     if case.given("routes") or not case.sound("routes"):
         return
-    embedder = Target.parse(case.settings.cache.embeddings).backend
-    for name, backend in case.settings.backends:
-        if backend.type != "mlx" and backend.enabled and name != embedder:
+    settings = case.settings
+    used = {Target.parse(t).backend for t in (settings.cache.embeddings, settings.model.small)}
+    for name, backend in settings.backends:
+        if backend.type != "mlx" and backend.enabled and name not in used:
             yield (
                 f"backends.{name}.enabled",
                 "is true, but without [[routes]] every request goes to the engine; expected a"

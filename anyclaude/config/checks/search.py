@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from anyclaude.config.checks.addresses import HTTP, complaint, split
 from anyclaude.config.checks.case import Case, Finding
+from anyclaude.config.checks.extras import installed, missing
 from anyclaude.config.settings import SearchSettings
 
 KEYED = ("brave", "tavily", "serpapi")
@@ -44,6 +45,13 @@ def check_search(case: Case) -> Iterator[Finding]:
         yield (
             "search.proactive",
             "is true while search.providers is empty; expected a provider, or this one false",
+        )
+    if search.pages and not installed("trafilatura") and case.sound("search.pages"):
+        yield "search.pages", missing("trafilatura", "pages", "or 0")
+    elif search.pages and not search.providers and case.sound("search.providers"):
+        yield (
+            "search.pages",
+            f"is {search.pages} while search.providers is empty; expected a provider, or 0",
         )
     for key in ("allowed_domains", "blocked_domains"):
         yield from _domains(f"search.{key}", getattr(search, key))
