@@ -5,7 +5,7 @@ What the client says is its own and never stored here: every figure is of its li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
