@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,9 @@ OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     # Spilled rows would land in a folder of the default mode; a query too big fails instead.
     "temp_directory": "",
     "memory_limit": "512MB",
-    "threads": 2,
+    # With glibc, DuckDB's own threads end every pause by giving the whole process's free memory
+    # back to the system, which the model then has to fetch again page by page.
+    "threads": 1 if sys.platform == "linux" else 2,
 }
 
 _CORRUPT = (
