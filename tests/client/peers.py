@@ -23,7 +23,7 @@ import pytest
 
 from tests.doubles.chaos_upstream import free_port
 
-START_S = 240.0
+START_S = 600.0
 RANKS = 3
 
 
