@@ -50,6 +50,8 @@ class Foot(Static):
             self.call_after_refresh(self._renew)
 
     def _renew(self) -> None:
+        if not self.is_attached:  # The screen may have closed since.
+            return
         keys = tuple(self._usable())
         if keys != self._keys:
             self._keys, self._under = keys, None
