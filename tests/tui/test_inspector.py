@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from textual.geometry import Size
+from textual.widgets import Footer
 
 from anyclaude.events import RequestFinished
 from anyclaude.records import RequestDetail, RequestRecord
@@ -13,7 +14,6 @@ from tests.tui.inspector_scene import CLEARED, conversation, source
 from tui.inspect import TABS
 from tui.inspect.text import LONGEST, MOST
 from tui.widgets import page as page_module
-from tui.widgets.foot import Foot
 from tui.widgets.inspector import InspectorPage
 from tui.widgets.page import Page
 from tui.widgets.tabrow import TabRow, window
@@ -64,7 +64,7 @@ async def test_d_is_a_key_of_the_prompt_alone(console: Opener) -> None:
         await stage.press("d")
         assert not stage.app.main.inspector.whole
         await stage.press("left", "left", "left")
-        assert stage.app.main.query_one(Foot).is_mounted
+        assert stage.app.main.query_one(Footer).is_mounted
         assert "Diff/all" in str(stage.text().splitlines()[-1])
 
 

@@ -141,7 +141,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         row = y + self.scroll_offset.y
         spans = self._rows[row] if row < len(self._rows) else ()
         segments = [Segment(text, self.tone(tone)) for text, tone in spans]
-        return Strip(segments).adjust_cell_length(self.size.width, self.tone("text"))
+        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
     def tone(self, tone: Tone) -> Style:
         return self.get_component_rich_style(f"tone--{tone}")

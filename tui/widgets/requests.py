@@ -129,7 +129,7 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
         line = y + self.scroll_offset.y
         width = self.size.width
         if line >= len(self._view.rows):
-            return Strip.blank(width, self.get_component_rich_style("tone--text"))
+            return Strip.blank(width, self.rich_style)
         row = self._view.rows[line]
         position = self._store.queue_position(row) if row.phase is Phase.QUEUED else 0
         moment = columns.Moment(self._now(), position)
@@ -145,9 +145,7 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
             first = segments[0]
             segments[0] = Segment(first.text[1:], first.style)
             segments.insert(0, Segment(columns.PINNED if row.pinned else "▌", bar))
-        return Strip(segments).adjust_cell_length(
-            width, self.get_component_rich_style("tone--text") + under
-        )
+        return Strip(segments).adjust_cell_length(width, self.rich_style + under)
 
     def _cursor_style(self) -> Style:
         name = "list--cursor" if self.has_focus else "list--cursor-blurred"

@@ -89,7 +89,7 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
         index = y + self.scroll_offset.y
         width = self.size.width
         if index >= self._count:
-            return Strip.blank(width, self.get_component_rich_style("tone--text"))
+            return Strip.blank(width, self.rich_style)
         chosen = index == self._cursor
         under = self._cursor_style() if chosen else Style()
         segments = [
@@ -101,9 +101,7 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
             first = segments[0]
             segments[0] = Segment(first.text[1:], first.style)
             segments.insert(0, Segment("▌", bar))
-        return Strip(segments).adjust_cell_length(
-            width, self.get_component_rich_style("tone--text") + under
-        )
+        return Strip(segments).adjust_cell_length(width, self.rich_style + under)
 
     def _cursor_style(self) -> Style:
         name = "rows--cursor" if self.has_focus else "rows--cursor-blurred"
