@@ -190,6 +190,7 @@ class Console(ServerSteering, RequestSteering, Ways, Looks, inherit_bindings=Fal
         if self.store.rows:
             return
         engine, source = self.store.engine, self._source
+        serves = source if self._started else None
         if engine.phase == "ready" and source is not None and not self._advice:
             self._advice = ("",)
             self.run_worker(self._advise(source, engine.model), group="advice")
@@ -197,8 +198,8 @@ class Console(ServerSteering, RequestSteering, Ways, Looks, inherit_bindings=Fal
             Welcome(
                 engine,
                 self._started,
-                source.address if source is not None and self._started else "",
-                source.env_lines if source is not None else (),
+                serves.address if serves is not None else "",
+                serves.env_lines if serves is not None else (),
                 tuple(text for text in self._advice if text),
                 self.problem,
                 tuple((self.main.key(o.binding), o.text) for o in self._help(engine)),

@@ -71,7 +71,8 @@ async def terminal(folder: Path, environment: Mapping[str, str]) -> AsyncIterato
     pairs = [f"{name}={value}" for name, value in environment.items()]
     shell = shlex.join(["env", *pairs, "bash", "--norc", "--noprofile"])
     for name in ("console", "client"):
-        await found.tmux("new-session", "-d", "-s", name, "-x", "120", "-y", "40", shell)
+        size = ("-x", "120", "-y", "40")
+        await found.tmux("new-session", "-d", "-s", name, *size, "-c", str(folder), shell)
     try:
         yield found
     finally:

@@ -77,12 +77,12 @@ async def desk(folder: Path, models: Path, claude: str) -> AsyncIterator[Desk]:
     write = {"name": "Write", "arguments": {"file_path": file, "content": "print(6 * 7)\n"}}
     run = {"name": "Bash", "arguments": {"command": f"python3 {file}", "description": "Run it"}}
     script = SCRIPT.format(write=json.dumps(write), run=json.dumps(run))
-    (folder / "script.toml").write_text(script, "utf-8")
+    (folder / "session.toml").write_text(script, "utf-8")
     environment = {
         "HOME": str(home),
         "ANYCLAUDE_DATA_DIR": str(data),
         "ANYCLAUDE_SERVER_PORT": "0",
-        "ANYCLAUDE_MODEL_DEFAULT": f"scripted:{folder / 'script.toml'}",
+        "ANYCLAUDE_MODEL_DEFAULT": "scripted:./session.toml",
         "PATH": f"{Path(sys.executable).parent}:{Path(claude).parent}:/usr/bin:/bin",
         "TERM": "xterm-256color",
         "COLORTERM": "truecolor",
@@ -97,7 +97,7 @@ async def walk(at: Desk, seen: Seen) -> None:
     term = at.term
     await term.type("console", "anyclaude-tui")
     await term.press("console", "Enter")
-    first = await term.sees("console", "tokens of context", "eval")
+    first = await term.sees("console", "session.toml is ready", "eval")
     await seen("first")
     line = next(part for part in first.splitlines() if "eval" in part)
     paste = line[line.index("eval") :].rstrip(" │")
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     cache = os.environ.get("ANYCLAUDE_TEST_CACHE") or platformdirs.user_cache_dir("anyclaude-tests")
     models = ensure_embedded(Path(cache), lambda fraction, what: None).parent
-    with tempfile.TemporaryDirectory(prefix="tour-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tour-", ignore_cleanup_errors=True) as folder:
         taken = asyncio.run(photographed(Path(folder), models, claude))
     for name, svg in taken.items():
         (target / f"tour-{name}.svg").write_text(svg, "utf-8")

@@ -6,6 +6,7 @@ import os
 
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -122,7 +123,9 @@ class Stage:
         await self.settle()
 
     def picture(self) -> str:
-        return self.app.export_screenshot(title="anyclaude")
+        """The screen as SVG, without the number that Rich makes up from all that is in it: so
+        that of two pictures only those lines differ that look different."""
+        return re.sub(r"terminal-\d+", "terminal", self.app.export_screenshot(title="anyclaude"))
 
     def text(self) -> str:
         """The screen as plain text."""
