@@ -19,6 +19,7 @@ from anyclaude.types import Usage
 MAX_HELD_BYTES = 32 * 1024 * 1024
 
 _Fields: TypeAlias = Mapping[str, object]
+_decode = json.JSONDecoder().raw_decode  # json.loads takes as long again to come to it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,13 @@ class Tap:
 
 def _parse(data: str | bytes) -> _Fields | None:
     try:
-        value: object = json.loads(data)
+        value: object
+        if isinstance(data, str) and data.startswith("{"):
+            value, end = _decode(data)
+            if end < len(data) and data[end:].strip():
+                return None
+        else:
+            value = json.loads(data)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
