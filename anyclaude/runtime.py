@@ -70,6 +70,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOGGED = (SystemEvent, ToolFailed, SearchMade, PromptShaped, McpCall)
+"""Events that have rows of their own."""
+YOUNG_OBJECTS = 20_000
+"""How many may come before the collector looks, where no model is held."""
 VITALS_SECONDS = 1.0
 DISCOVERY_SECONDS = 300.0
 SETTLE_SECONDS = 0.7
@@ -188,6 +192,16 @@ class Runtime:
         self._publish_state(listener)
         if settings.engine_reachable:
             engine.load(settings.model.default or _default_model())
+        else:
+            self._collect_less()
+
+    def _collect_less(self) -> None:
+        """Has the collector leave alone what is here now, and look less often: walking it all took
+        longer than what a request allocates. Without a model nothing large hangs in cycles.
+        """
+        self._parts.callback(gc.set_threshold, *gc.get_threshold())
+        gc.set_threshold(YOUNG_OBJECTS)
+        gc.freeze()
 
     def _refuse_second(self) -> None:
         other = read_state(self.settings.data_dir)
@@ -386,12 +400,12 @@ class Runtime:
     # ------------------------------------------------------------------------- background work
 
     async def _log_events(self, requests: RequestLog) -> None:
-        async for event in self.bus.subscribe():
-            if isinstance(event, SystemEvent | ToolFailed | SearchMade | PromptShaped | McpCall):
+        async for event in self.bus.subscribe(kinds=LOGGED):
+            if isinstance(event, LOGGED):
                 requests.post(event)
 
     async def _name_model(self, write: Callable[[str], None]) -> None:
-        async for event in self.bus.subscribe():
+        async for event in self.bus.subscribe(kinds=(EngineState,)):
             if isinstance(event, EngineState) and event.phase == "ready":
                 write(event.model)
                 gc.freeze()  # What is here now stays; walking it all would halt the loop 60 ms.
