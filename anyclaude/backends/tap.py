@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from anyclaude import fastjson
 from anyclaude.backends.sse import SseEvent, SseReader
 from anyclaude.errors import UpstreamError
 from anyclaude.types import Usage
@@ -19,7 +20,6 @@ from anyclaude.types import Usage
 MAX_HELD_BYTES = 32 * 1024 * 1024
 
 _Fields: TypeAlias = Mapping[str, object]
-_decode = json.JSONDecoder().raw_decode  # json.loads takes as long again to come to it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +251,7 @@ class Tap:
 
 def _parse(data: str | bytes) -> _Fields | None:
     try:
-        value: object
-        if isinstance(data, str) and data.startswith("{"):
-            value, end = _decode(data)
-            if end < len(data) and data[end:].strip():
-                return None
-        else:
-            value = json.loads(data)
+        value = fastjson.loads(data)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
