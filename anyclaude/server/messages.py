@@ -70,12 +70,18 @@ async def _passed_on(server: Context, relay: Relay) -> Response:
     """Another server's answer, with its status, its headers and its bytes."""
     body = relay.body()
     close_later(request, partial(_close, body))
-    async with server.stopping.guard():
-        first = await anext(body, b"")
+    if relay.is_here:
+        whole = b"".join([chunk async for chunk in body])
+        response = Response(whole, status=relay.status)
+        headers = [*relay.headers, ("content-length", str(len(whole)))]
+    else:
+        async with server.stopping.guard():
+            first = await anext(body, b"")
+        response = Response(_bytes(server, request_id(), relay, body, first), status=relay.status)
+        headers = [*relay.headers]
     g.passed_on = True
-    response = Response(_bytes(server, request_id(), relay, body, first), status=relay.status)
     response.headers.clear()
-    for name, value in relay.headers:
+    for name, value in headers:
         response.headers.add(name, value)
     return response
 
