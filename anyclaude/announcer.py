@@ -113,7 +113,7 @@ class Announcer:
     def admitted(self, exchange: Answered, canonical: Canonical, echo: str) -> None:
         admission = exchange.admission
         detail = self._ledger.recent.get(exchange.id)
-        if detail is not None:
+        if detail is not None and admission.rendered_prompt:
             written = admission.dialect.name if admission.dialect is not None else ""
             self._ledger.recent.put(
                 replace(

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from anyclaude.events import (
@@ -26,20 +27,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOGGED = (SystemEvent, ToolFailed, SearchMade, PromptShaped, McpCall)
+"""Events that have rows of their own."""
+YOUNG_OBJECTS = 20_000
+"""How many may come before the collector looks, where no model is held."""
 VITALS_SECONDS = 1.0
 DISCOVERY_SECONDS = 300.0
 
 
 async def log_events(bus: Bus, requests: RequestLog) -> None:
     """Posts to the log what isn't part of a request's own row."""
-    async for event in bus.subscribe():
-        if isinstance(event, SystemEvent | ToolFailed | SearchMade | PromptShaped | McpCall):
+    async for event in bus.subscribe(kinds=LOGGED):
+        if isinstance(event, LOGGED):
             requests.post(event)
 
 
 async def name_model(bus: Bus, write: Callable[[str], None]) -> None:
     """Calls ``write`` with the name of every model that begins to answer."""
-    async for event in bus.subscribe():
+    async for event in bus.subscribe(kinds=(EngineState,)):
         if isinstance(event, EngineState) and event.phase == "ready":
             write(event.model)
             gc.freeze()  # What is here now stays; walking it all would halt the loop 60 ms.
@@ -65,6 +70,18 @@ async def discover(backends: Backends, interval: float) -> None:
         if interval <= 0:
             return
         await asyncio.sleep(max(interval, DISCOVERY_SECONDS))
+
+
+def collect_less() -> Callable[[], None]:
+    """Has the collector leave alone what is here now, and look less often; gives what undoes that.
+
+    Walking it all took longer than what a request allocates. Without a model nothing large hangs
+    in cycles.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS)
+    gc.freeze()
+    return partial(gc.set_threshold, *usual)
 
 
 async def finish(task: asyncio.Future[None], patience: float) -> None:

@@ -283,9 +283,10 @@ Event: TypeAlias = (
 class Subscription:
     """One listener's queue. Iterate it, or :meth:`drain` it on a tick."""
 
-    def __init__(self, bus: Bus, limit: int) -> None:
+    def __init__(self, bus: Bus, limit: int, kinds: tuple[type[Event], ...]) -> None:
         self._bus = bus
         self._limit = limit
+        self._kinds = frozenset(kinds)
         self._queue: deque[Event] = deque()
         self._droppable = 0
         self._wake = asyncio.Event()
@@ -294,6 +295,8 @@ class Subscription:
 
     def put(self, event: Event) -> None:
         """Queues the event; over the limit the oldest droppable one goes instead."""
+        if self._kinds and type(event) not in self._kinds:
+            return
         if len(self._queue) >= self._limit and not self._make_room(event):
             return
         self._queue.append(event)
@@ -354,8 +357,11 @@ class Bus:
         for subscription in tuple(self._subscriptions):
             subscription.put(event)
 
-    def subscribe(self, limit: int = 10_000) -> Subscription:
-        subscription = Subscription(self, limit)
+    def subscribe(
+        self, limit: int = 10_000, *, kinds: tuple[type[Event], ...] = ()
+    ) -> Subscription:
+        """What is published from now on: of ``kinds`` if any are named, else everything."""
+        subscription = Subscription(self, limit, kinds)
         self._subscriptions.append(subscription)
         return subscription
 

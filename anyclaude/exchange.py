@@ -144,7 +144,8 @@ class Exchange:
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """The stream, complete in its grammar, keep-alives included.
 
-        Closing it early stops the generation. The row is written before the last event.
+        Closing it early stops the generation. The row is with the log before the last event, and
+        on disk if the answer was made here.
         """
         run = self._run()
         streams = self._options.streams
@@ -366,7 +367,11 @@ class Exchange:
         self._done = True
         if self._keep is not None:
             self._keep.ended(self._recorder.elapsed_ms / 1000)
-        await self._finish(record, answer.calls, messages)
+        self._ended(self.id)
+        if finish.tokens:  # It was made here: against that, the wait for the disk is nothing.
+            await self._ledger.finish(record, answer.calls, messages)
+        else:
+            await self._ledger.finish_later(record, answer.calls, messages)
         return events
 
     def _closing(self) -> tuple[tuple[StoredMessage, ...], str]:
@@ -387,11 +392,6 @@ class Exchange:
         )
         await self._finish(record, self._answer.calls)
 
-    async def _finish(
-        self,
-        record: RequestRecord,
-        calls: Sequence[ToolCallRecord],
-        messages: Sequence[StoredMessage] = (),
-    ) -> None:
+    async def _finish(self, record: RequestRecord, calls: Sequence[ToolCallRecord]) -> None:
         self._ended(self.id)
-        await self._ledger.finish(record, calls, messages)
+        await self._ledger.finish(record, calls)

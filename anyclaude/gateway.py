@@ -158,7 +158,7 @@ class Gateway:
                 told = continued = Continued(told, self._going_on(asked, job_for, target))
                 switched = lambda: continued.switched  # noqa: E731
             answer = replace(answer, generation=told)
-        places = self.dispatcher.route_of(asked).targets
+        places = dispatched.route.targets
         by_target = target in (place.resolved(asked.model) for place in places)
         return Opened(answer, reason, dispatched.retries, handle, by_target, switched)
 
@@ -333,22 +333,28 @@ async def _begun(generation: Generation, grace: float) -> Generation:
     """The generation once content is there, or after its time for that; raises its error."""
     source = generation.__aiter__()
     taken: list[BackendEvent] = []
-    next_: asyncio.Future[BackendEvent | None] | None = None
+    waiting = True
+
+    async def look() -> BackendEvent | None:
+        """Once nobody waits for it any more, the next event is its result."""
+        while not any(isinstance(e, Delta | Parsed | Finish) for e in taken[-1:]):
+            event = await _next(source)
+            if event is None or not waiting:
+                return event
+            taken.append(event)
+        return None
+
+    looking = asyncio.ensure_future(look())
     try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                while not any(isinstance(e, Delta | Parsed | Finish) for e in taken[-1:]):
-                    next_ = asyncio.ensure_future(_next(source))
-                    event = await asyncio.shield(next_)
-                    next_ = None
-                    if event is None:
-                        break
-                    taken.append(event)
+        if await _done_within(grace, looking):
+            looking.result()
+            return _Ahead(generation, taken, None, source)
     except BaseException:
         await generation.cancel()
-        await _dropped(next_)
+        await _dropped(looking)
         raise
-    return _Ahead(generation, taken, next_, source)
+    waiting = False
+    return _Ahead(generation, taken, looking, source)
 
 
 async def _until_content(
@@ -358,23 +364,31 @@ async def _until_content(
 
     Of a body that isn't a stream nothing is seen before its end.
     """
-    next_: asyncio.Future[bytes | None] | None = None
+    waiting = True
+
+    async def look() -> bytes | None:
+        """Once nobody waits for it any more, the next chunk is its result."""
+        while tap.first_content_at is None and tap.error is None and tap.readable:
+            chunk = await _next(body)
+            if not waiting:
+                return chunk
+            if chunk is None:
+                tap.finish()
+                break
+            tap.feed(chunk)
+            ahead.append(chunk)
+        return None
+
+    looking = asyncio.ensure_future(look())
     try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                while tap.first_content_at is None and tap.error is None and tap.readable:
-                    next_ = asyncio.ensure_future(_next(body))
-                    chunk = await asyncio.shield(next_)
-                    next_ = None
-                    if chunk is None:
-                        tap.finish()
-                        break
-                    tap.feed(chunk)
-                    ahead.append(chunk)
+        if await _done_within(grace, looking):
+            looking.result()
+            return body
     except BaseException:
-        await _dropped(next_)
+        await _dropped(looking)
         raise
-    return body if next_ is None else _after(next_, body)
+    waiting = False
+    return _after(looking, body)
 
 
 async def _after(
@@ -387,6 +401,11 @@ async def _after(
             chunk = await _next(body)
     finally:
         await _dropped(first)
+
+
+async def _done_within(seconds: float, work: asyncio.Future[T]) -> bool:
+    done, _ = await asyncio.wait({work}, timeout=seconds)
+    return bool(done)
 
 
 async def _next(source: AsyncIterator[T]) -> T | None:

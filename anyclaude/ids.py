@@ -6,8 +6,14 @@ import secrets
 import string
 
 _ALPHABET = string.digits + string.ascii_letters
+_LENGTH = 24
+_KINDS = len(_ALPHABET) ** _LENGTH
 
 
 def new_id(prefix: str) -> str:
     """A random id such as ``msg_01…``; ``prefix`` comes with its underscore."""
-    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+    number, letters = secrets.randbelow(_KINDS), []
+    for _ in range(_LENGTH):
+        number, rest = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[rest])
+    return prefix + "".join(letters)

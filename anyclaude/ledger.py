@@ -118,7 +118,10 @@ class Ledger:
         await asyncio.shield(self.spawn(write()))
 
     async def finish_later(
-        self, record: RequestRecord, calls: Sequence[ToolCallRecord] = ()
+        self,
+        record: RequestRecord,
+        calls: Sequence[ToolCallRecord] = (),
+        messages: Sequence[StoredMessage] = (),
     ) -> None:
         """As :meth:`finish`, but only the account is waited for; :meth:`settle` waits for the rest.
 
@@ -126,17 +129,24 @@ class Ledger:
         """
 
         async def bill() -> None:
-            self.spawn(self._write(await self._billed(record), calls, (), hurry=False))
+            self.spawn(self._write(await self._billed(record), calls, messages, hurry=False))
 
-        await asyncio.shield(self.spawn(bill()))
+        if record.key_name:
+            await asyncio.shield(self.spawn(bill()))
+        else:  # It is on nobody's account: there is nothing to wait for.
+            self.spawn(self._write(self._priced(record), calls, messages, hurry=False))
+        await asyncio.sleep(0)  # Now the log has it, and who asks for it waits for it.
 
     async def _billed(self, record: RequestRecord) -> RequestRecord:
         """The record with its cost, which is on its key's account."""
-        if self._bills is None:
-            return record
-        record = replace(record, cost_usd=self._bills.cost(record))
-        await self._bills.settle(record)
+        record = self._priced(record)
+        if self._bills is not None:
+            await self._bills.settle(record)
         return record
+
+    def _priced(self, record: RequestRecord) -> RequestRecord:
+        cost = self._bills.cost(record) if self._bills is not None else 0.0
+        return replace(record, cost_usd=cost) if cost else record
 
     async def _write(
         self,

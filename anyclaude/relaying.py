@@ -82,6 +82,11 @@ class Relay:
         """Whether an event of ours may follow what was sent: not in a whole or a packed body."""
         return self._streams and self._tap.readable
 
+    @property
+    def is_here(self) -> bool:
+        """Whether nothing is left to wait for: a body that is no stream, with all of its bytes."""
+        return not self._streams and self._tap.finished
+
     async def body(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they come, of a stream as far as events are whole.
 

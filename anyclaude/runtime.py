@@ -21,6 +21,7 @@ import psutil
 from anyclaude.accounts import open_accounts
 from anyclaude.background import (
     discover,
+    collect_less,
     finish,
     log_events,
     meter_events,
@@ -185,6 +186,8 @@ class Runtime:
         self._publish_state(listener)
         if settings.engine_reachable:
             engine.load(settings.model.default or _default_model())
+        else:
+            self._parts.callback(collect_less())
 
     def _refuse_second(self) -> None:
         other = read_state(self.settings.data_dir)

@@ -90,3 +90,12 @@ def test_events_survive_json() -> None:
     ]
     assert [from_json(to_json(event)) for event in events] == events
     assert from_json({"type": "FromTheFuture"}) is None
+
+
+def test_a_subscription_may_want_some_kinds_alone() -> None:
+    bus = Bus()
+    heard = bus.subscribe(kinds=(EngineState, SystemEvent))
+    wanted: list[Event] = [EngineState("ready", "m"), SystemEvent(1.0, "info", "log", "x")]
+    for event in (wanted[0], FirstToken("1", 1.0), wanted[1]):
+        bus.publish(event)
+    assert heard.drain() == wanted

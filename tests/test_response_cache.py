@@ -428,6 +428,7 @@ async def test_vectors_come_from_a_backend_and_outlive_the_process(tmp_path: Pat
         async with staged(settings) as stage:
             assert told(await stage.ask(body(PARAPHRASE)))["tier"] == "semantic"
             assert told(await stage.ask(body("What is the capital of Spain?")))["tier"] == "none"
+            await shared(stage)
             (gone,) = await stage.runtime.control.flush("semantic")
             assert gone.entries == 2
         assert {asked["model"] for asked in upstream.embedded} == {"e5/small"}

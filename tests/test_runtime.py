@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,21 @@ async def test_without_a_backend_it_serves_and_says_why(settings: Settings) -> N
         assert rows == ((503,), (503,))
     finally:
         await runtime.stop()
+
+
+async def test_without_a_model_the_collector_has_less_to_do_until_it_stops(
+    settings: Settings,
+) -> None:
+    off = replace(settings, backends=(("mlx", BackendSettings(enabled=False)),))
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    runtime = Runtime(off)
+    await runtime.start()
+    try:
+        assert gc.get_threshold()[0] > before[0]
+        assert gc.get_freeze_count() > frozen
+    finally:
+        await runtime.stop()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 async def test_traces_and_streams_are_on_disk_when_it_has_stopped(

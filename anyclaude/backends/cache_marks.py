@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
+
+from anyclaude import fastjson
 
 MAX_MARKS = 4  # Anthropic refuses more
 
@@ -35,7 +36,7 @@ def add_marks(body: bytes, marks: CacheMarks) -> bytes:
     if not marks.system and not marks.user_turns:
         return body
     try:
-        request: _Json = json.loads(body)
+        request = cast(_Json, fastjson.loads(body))
     except (ValueError, RecursionError):
         return body
     if not isinstance(request, dict) or _marked(request):
@@ -49,10 +50,7 @@ def add_marks(body: bytes, marks: CacheMarks) -> bytes:
     left -= _mark_turns(request.get("messages"), min(marks.user_turns, left), mark)
     if left == MAX_MARKS:
         return body
-    try:
-        return json.dumps(request, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:  # a number too large for Python's floats would come out as none
-        return body
+    return fastjson.dumps(request)
 
 
 def _mark_turns(messages: _Json, turns: int, mark: _Block) -> int:

@@ -12,11 +12,15 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -122,9 +126,13 @@ class Reply:
 
     async def _next(self) -> bytes:
         """More of the body, nothing at its end."""
+        content = self._response.content
         try:
+            ready = content.read_nowait()  # What is there already needs no clock.
+            if ready or content.at_eof():
+                return ready
             async with asyncio.timeout(self._idle):
-                return await self._response.content.readany()
+                return await content.readany()
         except TimeoutError as error:
             raise faults.silent(self.backend, self._idle) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -134,7 +142,8 @@ class Reply:
         """Closes the connection unless the body was read to its end. Idempotent."""
         if self._lost is not None:
             self._lost.remove_done_callback(self._connection_lost)
-        self._response.close()
+        if not self._response.closed:
+            self._response.close()
 
     def _connection_lost(self, _lost: asyncio.Future[None]) -> None:
         """aiohttp lets a reader wait for ever when it gives up a body that it can't parse."""
@@ -216,6 +225,7 @@ class Upstream:
             try:
                 async with asyncio.timeout(None) as deadline:
                     attempt = _Attempt(deadline, timeouts.headers)
+                    _ATTEMPT.set(attempt)
                     response = await self._pool().request(
                         method,
                         url,
@@ -223,7 +233,6 @@ class Upstream:
                         data=_upload(body),
                         allow_redirects=False,
                         timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
-                        trace_request_ctx=attempt,
                     )
             except aiohttp.ServerTimeoutError as error:
                 raise faults.unreachable(
@@ -240,9 +249,7 @@ class Upstream:
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=KEEPALIVE_S, resolver=self._resolver
-                ),
+                connector=_Pool(self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
@@ -250,7 +257,6 @@ class Upstream:
                 read_bufsize=READ_BUFFER_BYTES,
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
-                trace_configs=[_tracing()],
             )
         return self._session
 
@@ -297,37 +303,43 @@ def _upload(body: bytes | None) -> bytes | _Pieces | None:
 
 
 class _Attempt:
-    """One request on one connection, as the pool tells of it."""
+    """One request on one connection, as the pool tells of it.
+
+    The time for the status runs from the moment that the request can be written.
+    """
 
     def __init__(self, deadline: asyncio.Timeout, headers: float) -> None:
         self.reused = False
         self._deadline = deadline
         self._headers = headers
 
-    def sent(self) -> None:
+    def connected(self, *, reused: bool) -> None:
+        self.reused = reused
         self._deadline.reschedule(asyncio.get_running_loop().time() + self._headers)
 
 
-def _tracing() -> aiohttp.TraceConfig:
-    tracing = aiohttp.TraceConfig()
+_ATTEMPT: ContextVar[_Attempt] = ContextVar("_ATTEMPT")
 
-    async def reused(
-        _session: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        _params: aiohttp.TraceConnectionReuseconnParams,
-    ) -> None:
-        context.trace_request_ctx.reused = True
 
-    async def sent(
-        _session: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        _params: aiohttp.TraceRequestHeadersSentParams,
-    ) -> None:
-        context.trace_request_ctx.sent()
+class _Pool(aiohttp.TCPConnector):
+    """Tells the attempt that asks for a connection when it is there.
 
-    tracing.on_connection_reuseconn.append(reused)
-    tracing.on_request_headers_sent.append(sent)
-    return tracing
+    aiohttp's tracing would tell as well, at ten awaits and more for each request.
+    """
+
+    def __init__(self, resolver: AbstractResolver | None) -> None:
+        super().__init__(limit=0, keepalive_timeout=KEEPALIVE_S, resolver=resolver)
+        self._known: WeakSet[ResponseHandler] = WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        assert protocol is not None  # It loses that only when it is given back.
+        _ATTEMPT.get().connected(reused=protocol in self._known)
+        self._known.add(protocol)
+        return connection
 
 
 def _with_defaults(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:

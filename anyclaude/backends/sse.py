@@ -6,7 +6,7 @@ The grammar is the one of the HTML standard, section 9.2; ``id`` and ``retry`` m
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from anyclaude.backends import faults
 
@@ -18,8 +18,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class SseEvent:
+class SseEvent(NamedTuple):
     """``event`` is empty when the stream gave none; ``raw`` has comments that stood before it."""
 
     event: str
@@ -49,8 +48,12 @@ class SseReader:
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that end in ``chunk``; raises UpstreamError when one grows over the limit."""
         buffer = self._buffer
-        buffer += chunk
         events: list[SseEvent] = []
+        if not buffer and b"\r" not in chunk:  # As nearly all are: whole events, short line ends.
+            *blocks, chunk = chunk.split(b"\n\n")
+            for block in blocks:
+                self._take_plain(block, events)
+        buffer += chunk
         start = 0
         while match := _BLANK_LINE.search(buffer, max(start, self._searched)):
             end = match.end()
@@ -74,6 +77,19 @@ class SseReader:
             self._take(block, events)
         return events
 
+    def _take_plain(self, block: bytes, events: list[SseEvent]) -> None:
+        """A block without a carriage return: mostly ``event`` and ``data``, or ``data`` alone."""
+        end, at = block.find(b"\n"), -1
+        if end < 0 or (block.startswith(b"event: ") and block.startswith(b"data: ", end + 1)):
+            at = end + 1
+        if at < 0 or block.find(b"\n", at) >= 0 or not block.startswith(b"data: ", at):
+            self._take(block + b"\n\n", events)
+            return
+        self._begun = True
+        raw, self._held = self._held + block + b"\n\n", b""
+        event = block[7:end].decode("utf-8", "replace") if at else ""
+        events.append(SseEvent(event, block[at + 6 :].decode("utf-8", "replace"), raw))
+
     def _take(self, block: bytes, events: list[SseEvent]) -> None:
         raw, self._held = self._held + block, b""
         if not self._begun:
@@ -81,12 +97,16 @@ class SseReader:
             block = block.removeprefix(_BOM)
         event, data = "", []
         for line in _LINE_END.split(block) if b"\r" in block else block.split(b"\n"):
-            name, _, value = line.partition(b":")
-            if name == b"data":
-                data.append(value.removeprefix(b" "))
-            elif name == b"event":
-                event = value.removeprefix(b" ").decode("utf-8", "replace")
+            if line.startswith(b"data:"):
+                data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+            elif line.startswith(b"event:"):
+                event = line[6:].removeprefix(b" ").decode("utf-8", "replace")
+            elif line == b"data":
+                data.append(b"")
+            elif line == b"event":
+                event = ""
         if data:
-            events.append(SseEvent(event, b"\n".join(data).decode("utf-8", "replace"), raw))
+            text = data[0] if len(data) == 1 else b"\n".join(data)
+            events.append(SseEvent(event, text.decode("utf-8", "replace"), raw))
         else:
             self._held = raw

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from anyclaude import fastjson
 from anyclaude.backends.sse import SseEvent, SseReader
 from anyclaude.errors import UpstreamError
 from anyclaude.types import Usage
@@ -250,7 +251,7 @@ class Tap:
 
 def _parse(data: str | bytes) -> _Fields | None:
     try:
-        value: object = json.loads(data)
+        value = fastjson.loads(data)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from anyclaude import eventloop
 from anyclaude.cli.options import with_server_options, with_settings
 from anyclaude.cli.progress import Reporter
 from anyclaude.config.diagnostics import set_level
@@ -38,7 +39,7 @@ def serve(settings: Settings) -> None:
     Prints 'anyclaude ready URL model=NAME' when the model answers. Ctrl-C or SIGTERM stops it.
     """
     log_to_stderr(settings.log.level)
-    asyncio.run(_serve(settings))
+    eventloop.run(_serve(settings))
 
 
 def log_to_stderr(level: int) -> None:
@@ -90,14 +91,15 @@ def leave(code: int) -> NoReturn:
 
 
 async def _until_stopped(runtime: Runtime, stop: asyncio.Event) -> None:
-    states = runtime.bus.subscribe()
+    states = runtime.bus.subscribe(kinds=(EngineState,))
     try:
         await runtime.start()
     except (ConfigError, UsageError) as error:
         # The settings were valid: a busy port or a locked file is a failure, not a misuse.
         raise AnyclaudeError(error.message) from error
     progress = asyncio.create_task(_show(states))
-    narrator = asyncio.create_task(narrate(runtime.bus.subscribe()))
+    heard = () if log.isEnabledFor(logging.DEBUG) else (SystemEvent, RequestFinished)
+    narrator = asyncio.create_task(narrate(runtime.bus.subscribe(kinds=heard)))
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(runtime.ready())
     try:

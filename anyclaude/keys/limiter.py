@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Limiter:
     ) -> None:
         self._own = dict(own)
         self._data_dir = data_dir
+        self._file = str(keys_path(data_dir))
         self._counters = counters
         self._clock = clock
         self._stamp: _Stamp | None = None
@@ -89,6 +91,8 @@ class Limiter:
         Every key is compared in full, so that the time taken tells nothing.
         """
         self._refresh()
+        if not self._keys:
+            return None
         digests = [digest_of_header(value) for value in offered]
         found: KeyInfo | None = None
         for name, limits in self._keys.items():
@@ -132,7 +136,7 @@ class Limiter:
         await self._counters.spend(key.name, key.limits, tokens, usd, self._clock())
 
     def _refresh(self) -> None:
-        stamp = _stamp(keys_path(self._data_dir))
+        stamp = _stamp(self._file)
         if stamp != self._stamp:
             # Taken before the reading, so that a change during it is seen the next time.
             self._stamp = stamp
@@ -170,10 +174,10 @@ def _refusal(key: KeyInfo, exhausted: Exhausted) -> RateLimited:
     )
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def _stamp(path: str) -> _Stamp | None:
     """What changes when the file does; ``None`` when there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

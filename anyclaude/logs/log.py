@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -68,8 +69,10 @@ class RequestLog:
         self._reader = Reader(database.reader)
         self._stalled = False
         self._closed = False
-        self._queued: set[asyncio.Event] = set()
+        self._queued: set[asyncio.Future[None]] = set()
         """Rows on their way that nobody may overlook who asks now."""
+        self._landed: deque[asyncio.Future[None]] = deque()
+        """Those of them that the writer's thread is through with."""
 
     @classmethod
     async def open(
@@ -130,44 +133,44 @@ class RequestLog:
             )
             return
         loop = asyncio.get_running_loop()
-        settled = asyncio.Event()
+        settled: asyncio.Future[None] = loop.create_future()
         self._queued.add(settled)
 
         def on_writer_thread() -> None:
+            self._landed.append(settled)
+            if len(self._landed) > 1:
+                return  # Whoever comes for the first one takes them all.
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(self._settle, settled)
+                loop.call_soon_threadsafe(self._settle)
 
         entry = Entry(record, tuple(calls), tuple(messages))
         self._writer.submit(entry, on_writer_thread, hurry=hurry)
         if self._stalled:
             return
-        try:
-            await asyncio.wait_for(settled.wait(), self._patience)
-        except TimeoutError:
-            if not self._stalled:
-                self._stalled = True
-                self._say(
-                    "error",
-                    f"the log database {self.path} doesn't answer; rows are kept in memory "
-                    "until it does: check its disk",
-                )
+        done, _ = await asyncio.wait({settled}, timeout=self._patience)
+        if not done and not self._stalled:
+            self._stalled = True
+            self._say(
+                "error",
+                f"the log database {self.path} doesn't answer; rows are kept in memory "
+                "until it does: check its disk",
+            )
 
-    def _settle(self, settled: asyncio.Event) -> None:
+    def _settle(self) -> None:
         if self._stalled:
             self._stalled = False
             self._say("info", f"the log database {self.path} answers again")
-        settled.set()
-        self._queued.discard(settled)
+        while self._landed:
+            settled = self._landed.popleft()
+            settled.set_result(None)
+            self._queued.discard(settled)
 
     async def _caught_up(self) -> None:
         """Waits, as long as for a row, until those that were recorded before are written."""
         if not self._queued or self._stalled or self._closed:
             return
         self._writer.hurry()
-        waiting = [asyncio.ensure_future(settled.wait()) for settled in self._queued]
-        _, late = await asyncio.wait(waiting, timeout=self._patience)
-        for one in late:
-            one.cancel()
+        await asyncio.wait(self._queued, timeout=self._patience)
 
     def post(self, event: Aside) -> None:
         """Queues a row of ``events``, ``tool_failures`` or ``searches``, those of

@@ -112,6 +112,8 @@ class EchoStore:
         ``cwd`` is the client's working directory if the request tells it
         (:func:`~anyclaude.prompt.echo_match.working_directory`).
         """
+        if all(message.role != "assistant" for message in messages):
+            return Recalled()
         recalled = await self._run(
             lambda vault: vault.recall(model_fingerprint, session_id, messages, cwd), Recalled()
         )

@@ -157,6 +157,7 @@ class Dispatched(Generic[T]):
     """An attempt's value, who gave it and why, the tries before it, and where to report."""
 
     value: T
+    route: Route
     decision: Decision
     retries: int
     tried: tuple[Tried, ...]
@@ -234,7 +235,7 @@ class Dispatcher:
             self._chooser.bind(asked, choice, target, reason)
         decision = Decision(asked.id, choice.name, target, reason, choice.scores, choice.left_out)
         self._publish(decision)
-        return Dispatched(value, decision, plan.retries, tuple(tried), handle)
+        return Dispatched(value, choice.route, decision, plan.retries, tuple(tried), handle)
 
     async def again(
         self, asked: Asked, target: Target, attempt: Callable[[Target], Awaitable[T]]

@@ -21,9 +21,9 @@ from anyclaude.event_json import to_json
 from anyclaude.events import Bus
 from anyclaude.records import ExportFormat
 from anyclaude.server.compress import event_stream
-from anyclaude.server.connection import close_later
 from anyclaude.server.context import context
 from anyclaude.server.decode import decode
+from anyclaude.server.exchange import close_later
 from anyclaude.server.fields import Node
 from anyclaude.server.files import send_file
 from anyclaude.server.stopping import Stopping

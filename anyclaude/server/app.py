@@ -23,9 +23,9 @@ from anyclaude.server import admin, health, messages, models
 from anyclaude.server.auth import Guard, Keys
 from anyclaude.server.body import BodyReader
 from anyclaude.server.compress import compress
-from anyclaude.server.connection import Connection
 from anyclaude.server.context import EXTENSION, Context, Messages, context, request_id
 from anyclaude.server.errors import api_error, error_body, error_headers
+from anyclaude.server.lean import LeanQuart
 from anyclaude.server.limits import Limits
 from anyclaude.server.stopping import Stopping
 from anyclaude.server.wire import encode
@@ -61,8 +61,7 @@ def create_app(
     nobody's to change, sets ``g.passed_on``.
     """
     limits = limits or Limits()
-    app = Quart("anyclaude.server")
-    app.asgi_http_class = Connection
+    app = LeanQuart("anyclaude.server")
     app.url_map.merge_slashes = False
     # Bodies and slow readers have bounds of our own (body.py, listen.py).
     app.config.update(MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
@@ -110,6 +109,7 @@ def create_app(
     app.register_error_handler(Exception, _on_error)
     _add_routes(app)
     admin.add_routes(app)
+    app.settle()
     return app
 
 

@@ -2,7 +2,8 @@
 
 Hypercorn's own ``serve`` can't be bounded: at shutdown it waits for open connections (on Python
 3.12 and later for ever), and a client that never reads keeps its connection as long as it likes.
-So the accept loop is ours, and each connection (tcp.py) runs Hypercorn's HTTP/1.1 protocol.
+So the accept loop is ours, and so is each connection (tcp.py, http1.py) up to the stream that a
+request is to Hypercorn.
 """
 
 from __future__ import annotations
@@ -15,10 +16,7 @@ import socket
 from contextlib import suppress
 from typing import cast
 
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework
 from quart import Quart
 
 from anyclaude.config.settings import ServerSettings
@@ -94,15 +92,14 @@ class Listener:
         Cancelling it ends the connections at once.
         """
         _raise_file_limit(self._limits.connections + _SPARE_FILES)
-        worker = WorkerContext(None)
+        ending = asyncio.Event()
         config = self._config()
-        asgi = ASGIWrapper(cast(ASGIFramework, app))
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if len(self._connections) >= self._limits.connections:
                 writer.transport.abort()
                 return
-            await self._run(TcpConnection(asgi, config, worker, self._limits, reader, writer))
+            await self._run(TcpConnection(app, config, ending.is_set, self._limits, reader, writer))
 
         await app.startup()
         server = await asyncio.start_server(accept, sock=self._socket, backlog=BACKLOG)
@@ -112,7 +109,7 @@ class Listener:
             drain_s = self._limits.drain_s
         finally:
             server.close()
-            await worker.terminated.set()
+            ending.set()
             for connection in self._connections.values():
                 connection.close_if_idle()
             await app.shutdown()

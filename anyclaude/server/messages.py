@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 
 from quart import Response, g, request
@@ -23,9 +23,9 @@ from anyclaude.events import SystemEvent
 from anyclaude.prompt.roles import role_of
 from anyclaude.relaying import Relay
 from anyclaude.server.compress import event_stream
-from anyclaude.server.connection import close_later
 from anyclaude.server.context import Context, context, request_id
 from anyclaude.server.errors import api_error
+from anyclaude.server.exchange import close_later
 from anyclaude.server.schema import ParseResult, parse_count, parse_messages, peek
 from anyclaude.server.sse import sse
 from anyclaude.server.wire import encode
@@ -70,12 +70,18 @@ async def _passed_on(server: Context, relay: Relay) -> Response:
     """Another server's answer, with its status, its headers and its bytes."""
     body = relay.body()
     close_later(request, partial(_close, body))
-    async with server.stopping.guard():
-        first = await anext(body, b"")
+    if relay.is_here:
+        whole = b"".join([chunk async for chunk in body])
+        response = Response(whole, status=relay.status)
+        headers = [*relay.headers, ("content-length", str(len(whole)))]
+    else:
+        async with server.stopping.guard():
+            first = await anext(body, b"")
+        response = Response(_bytes(server, request_id(), relay, body, first), status=relay.status)
+        headers = [*relay.headers]
     g.passed_on = True
-    response = Response(_bytes(server, request_id(), relay, body, first), status=relay.status)
     response.headers.clear()
-    for name, value in relay.headers:
+    for name, value in headers:
         response.headers.add(name, value)
     return response
 
@@ -132,7 +138,7 @@ async def _arrive(
         raw=body,
         headers=tuple(
             (name, value)
-            for name, value in request.headers.items()
+            for name, value in request.headers.to_wsgi_list()
             if name.lower() not in _NOT_SENT and not server.guard.opened_by(name, value)
         ),
         query=request.query_string.decode("latin-1"),
@@ -239,11 +245,15 @@ def _about(admission: Admission, cache_note: str = "") -> dict[str, str]:
 
 def client_info(headers: Headers) -> ClientInfo:
     """Who asks; of headers that sound like a secret not even the name is kept."""
-    return client_of(
-        (name.lower(), value)
-        for name, value in headers.items()
-        if name.lower() not in _NOT_SENT and not SECRET_HEADER.search(name)
-    )
+    named = [(_kept_name(name), value) for name, value in headers.to_wsgi_list()]
+    return client_of(pair for pair in named if pair[0])
+
+
+@lru_cache(maxsize=512)
+def _kept_name(name: str) -> str:
+    """A header's name in lower case; empty for one that isn't kept."""
+    lower = name.lower()
+    return "" if lower in _NOT_SENT or SECRET_HEADER.search(lower) else lower
 
 
 def client_of(headers: Iterable[tuple[str, str]]) -> ClientInfo:

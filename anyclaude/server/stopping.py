@@ -7,8 +7,7 @@ inside :meth:`Stopping.guard`, and shutdown turns it into an error that the clie
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from anyclaude.errors import Unavailable
 
@@ -30,18 +29,32 @@ class Stopping:
             if not scope.expired():
                 scope.reschedule(now)
 
-    @asynccontextmanager
-    async def guard(self) -> AsyncIterator[None]:
+    def guard(self) -> Guarded:
         """Raises Unavailable in place of waiting on once :meth:`stop` was called."""
-        scope = asyncio.timeout(0 if self.stopped else None)
+        return Guarded(self._scopes, asyncio.timeout(0 if self.stopped else None))
+
+
+class Guarded:
+    """The inside of :meth:`Stopping.guard`, entered once for every piece of a stream."""
+
+    __slots__ = ("_scope", "_scopes")
+
+    def __init__(self, scopes: set[asyncio.Timeout], scope: asyncio.Timeout) -> None:
+        self._scopes = scopes
+        self._scope = scope
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        self._scopes.add(self._scope)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._scopes.discard(self._scope)
         try:
-            async with scope:
-                self._scopes.add(scope)
-                try:
-                    yield
-                finally:
-                    self._scopes.discard(scope)
+            await self._scope.__aexit__(kind, error, traceback)
         except TimeoutError:
-            if scope.expired():
-                raise Unavailable("anyclaude is stopping", retry_after=RETRY_AFTER_S) from None
-            raise
+            raise Unavailable("anyclaude is stopping", retry_after=RETRY_AFTER_S) from None

@@ -1,52 +1,58 @@
-"""One TCP connection: Hypercorn's HTTP/1.1 protocol, with a bound on every wait for the client.
+"""One TCP connection: HTTP/1.1, with a bound on every wait for the client.
 
-Hypercorn's own connection waits for ever for a client that doesn't read, and leaves a broken
-HTTP/2 preface open. HTTP/1.1 is all that clients of this API speak.
+Hypercorn's own connection waits for ever for a client that doesn't read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 
-import h11
-from hypercorn.asyncio.task_group import TaskGroup
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
+from quart import Quart
 
+from anyclaude.server.exchange import Exchanges
+from anyclaude.server.http1 import Http1
 from anyclaude.server.limits import Limits
 
 log = logging.getLogger(__name__)
 
 _READ_BYTES = 65_536
+_UNREAD_BYTES = 65_536  # that may wait for the client before whoever writes has to
 
 
 class TcpConnection:
-    """Reads, hands to the protocol, writes; closes when idle, stalled or told to."""
+    """Reads, hands to the protocol, writes; closes when idle, stalled or told to.
+
+    Once ``stopping`` it serves no other request.
+    """
 
     def __init__(
         self,
-        app: AppWrapper,
+        app: Quart,
         config: Config,
-        worker: WorkerContext,
+        stopping: Callable[[], bool],
         limits: Limits,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         self._app = app
         self._config = config
-        self._worker = worker
+        self._stopping = stopping
         self._limits = limits
         self._reader = reader
         self._writer = writer
         self._loop = asyncio.get_running_loop()
+        writer.transport.set_write_buffer_limits(_UNREAD_BYTES)
         self._sending = asyncio.Lock()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._idle: asyncio.TimerHandle | None = None
-        self._protocol: H11Protocol
+        self._protocol: Http1
 
     async def run(self) -> None:
         """Serves the connection to its end."""
@@ -54,17 +60,10 @@ class TcpConnection:
             sock = self._writer.get_extra_info("socket")
             client = parse_socket_addr(sock.family, sock.getpeername())
             server = parse_socket_addr(sock.family, sock.getsockname())
-            async with TaskGroup(self._loop) as group:
-                self._protocol = _Http1(
-                    self._app,
-                    self._config,
-                    self._worker,
-                    group,
-                    ConnectionState({}),
-                    False,
-                    client,
-                    server,
-                    self._send,
+            exchanges = Exchanges(self._loop, self._app)
+            async with exchanges:
+                self._protocol = Http1(
+                    self._config, exchanges, self._stopping, client, server, self._send
                 )
                 self._set_idle(True)
                 await self._read()
@@ -80,6 +79,7 @@ class TcpConnection:
     def close_if_idle(self) -> None:
         """Ends a kept connection that waits for its next request."""
         if self._idle is not None:
+            self._flush()
             self._writer.close()
 
     async def _read(self) -> None:
@@ -88,8 +88,8 @@ class TcpConnection:
                 data = await self._reader.read(_READ_BYTES)
             except OSError:
                 break
-            await self._protocol.handle(RawData(data))
-        await self._protocol.handle(Closed())
+            await self._protocol.receive(data)
+        await self._protocol.lost()
 
     async def _send(self, event: Event) -> None:
         match event:
@@ -101,12 +101,28 @@ class TcpConnection:
                 await self._close()
 
     async def _write(self, data: bytes) -> None:
+        """What is written within one turn of the loop leaves together: each call costs a tenth
+        of all that a short answer does."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        transport = self._writer.transport
+        unread = self._unsent_bytes + transport.get_write_buffer_size()
+        if unread <= _UNREAD_BYTES and not transport.is_closing():
+            return
         try:
             async with self._sending:
-                self._writer.write(data)
+                self._flush()
                 await self._drain()
         except (ConnectionError, RuntimeError):
-            await self._protocol.handle(Closed())
+            await self._protocol.lost()
+
+    def _flush(self) -> None:
+        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if unsent:
+            with suppress(ConnectionError, RuntimeError):  # Whoever reads finds out as well.
+                self._writer.write(b"".join(unsent))
 
     async def _drain(self) -> None:
         """Waits until more may be written; a client that took nothing meanwhile is dropped."""
@@ -132,14 +148,10 @@ class TcpConnection:
 
     async def _close(self) -> None:
         self._set_idle(False)
+        self._flush()
         self._writer.close()
         try:
             async with asyncio.timeout(self._limits.close_s):
                 await self._writer.wait_closed()
         except (TimeoutError, OSError):
             self.abort()
-
-
-class _Http1(H11Protocol):
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Answers over HTTP/1.1 whatever upgrade is offered."""

@@ -6,23 +6,22 @@ import dataclasses
 import datetime
 import decimal
 import enum
-import json
 import math
 from collections.abc import Mapping
 
+from anyclaude import fastjson
 from anyclaude.types import JsonValue
 
 # Line ends to str.splitlines(), and so to many an SSE reader.
 _LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 
 
-def dumps(value: JsonValue) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
-
-
 def encode(value: JsonValue) -> bytes:
-    """UTF-8; a lone surrogate becomes its JSON escape, which is what backslashreplace writes."""
-    return dumps(value).encode("utf-8", "backslashreplace")
+    """As UTF-8; a lone surrogate becomes its JSON escape."""
+    data = fastjson.dumps(value)
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        return data.decode().translate(_LINE_ENDS).encode()
+    return data
 
 
 def plain(value: object) -> JsonValue:

@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from anyclaude.backend import Admission, BackendEvent, Finish, Parsed, Prefill
 from anyclaude.backends import faults
@@ -23,7 +24,7 @@ from anyclaude.backends.openai.decode import (
     shown,
 )
 from anyclaude.backends.sse import SseReader
-from anyclaude.dialect import Segment
+from anyclaude.dialect import Segment, TextPiece, ThinkingPiece
 from anyclaude.errors import EngineFailed, UpstreamError
 from anyclaude.types import JsonValue, Usage
 
@@ -217,6 +218,7 @@ class OpenAiGeneration:
     def _parsed(self, segments: list[Segment]) -> Parsed | None:
         if not segments:
             return None
+        segments = _together(segments)
         text = shown(segments)
         self._characters += len(text)
         tokens = round(self._characters / self._figures.ratio) - self._counted
@@ -247,6 +249,18 @@ class OpenAiGeneration:
             return Usage(estimate.input_tokens, output_tokens=usage.output)
         rest = usage.prompt - usage.cached - usage.created
         return Usage(rest, usage.cached, usage.created, usage.output or counted)
+
+
+def _together(segments: list[Segment]) -> list[Segment]:
+    """Text that came in one piece of the body stays in one, however many events it was."""
+    out: list[Segment] = []
+    for _, run in groupby(segments, type):
+        first, *others = run
+        if others and isinstance(first, TextPiece | ThinkingPiece):
+            out.append(replace(first, text=shown([first, *others])))
+        else:
+            out += [first, *others]
+    return out
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
