@@ -20,8 +20,8 @@ import psutil
 
 from anyclaude.accounts import open_accounts
 from anyclaude.background import (
-    discover,
     collect_less,
+    discover,
     finish,
     log_events,
     meter_events,

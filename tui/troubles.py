@@ -142,7 +142,8 @@ def engine_trouble(detail: str) -> Trouble:
 
 def _left_out(backends: Mapping[str, str]) -> Trouble:
     """Backends whose breakers are open, the one that was lost last with its reason."""
-    name, why = next(reversed(backends.items()))
+    name = list(backends)[-1]
+    why = backends[name]
     title = f"The backend {f.one_line(name)} is out of service."
     if len(backends) > 1:
         title = f"{len(backends)} backends are out of service."
