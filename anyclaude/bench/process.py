@@ -38,6 +38,8 @@ STOP_S = 10.0
 START_S = 600.0
 POLL_S = 0.25
 WRITTEN_WITHIN_S = 30.0
+QUIET_S = 2.0
+"""Nothing more is written if nothing was within this; the engine pauses 1.5 s before it begins."""
 
 
 class Child:
@@ -212,13 +214,13 @@ class OwnServer:
         """Waits for the SSD tier to stop growing, for half a minute at most."""
         before: object = None
         async with asyncio.timeout(WRITTEN_WITHIN_S + 5):
-            for _ in range(round(WRITTEN_WITHIN_S / (4 * POLL_S))):
+            for _ in range(round(WRITTEN_WITHIN_S / QUIET_S)):
                 tier = await self.tier("kv-disk")
                 now = (tier.get("entries"), tier.get("bytes"))
                 if not tier.get("enabled") or now == before:
                     return
                 before = now
-                await asyncio.sleep(4 * POLL_S)
+                await asyncio.sleep(QUIET_S)
 
     async def _ask(self, method: str, path: str) -> object:
         headers = {"authorization": f"Bearer {self._token}"}
