@@ -49,7 +49,8 @@ class MemoryGuard:
     """Belongs to the MLX thread, except :meth:`preflight`, :attr:`view` and :attr:`rows`.
 
     ``report`` gets level, kind and text of each event; ``max_rows`` is what may run at once
-    when memory is plentiful.
+    when memory is plentiful. ``gives_back`` says whether the C library keeps freed memory and
+    can be asked for it: what it keeps is then bounded as MLX's buffers are.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class MemoryGuard:
         *,
         max_rows: int,
         resets: ResetRules = ResetRules(),  # noqa: B008 - a frozen value
+        gives_back: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = self._limits = limits
@@ -67,6 +69,7 @@ class MemoryGuard:
         self._report = report
         self._max_rows = max_rows
         self._resets = resets
+        self._gives_back = gives_back
         self._clock = clock
         self._size = RowSize()
         self._weights = 0
@@ -78,6 +81,7 @@ class MemoryGuard:
         self._waiting = ""
         self._wait_until = float("-inf")
         self._told: Level = "normal"
+        self._leanest: int | None = None  # The base as it was before freed memory was kept.
         self.view = MemoryView("normal", probe(), limits.footprint)
 
     # ------------------------------------------------------------------------------- any thread
@@ -144,6 +148,7 @@ class MemoryGuard:
         self._size, self._chunk = sizes, chunk
         self._weights = look().active
         self._finished = 0
+        self._leanest = None
         self.view = replace(self.view, base=0)  # The old model's.
         self._look(look)
 
@@ -170,6 +175,8 @@ class MemoryGuard:
         if relief is None and (force or now >= self._not_before):
             relief = self._under_pressure(reading, held)
         if relief is None:
+            relief = self._kept_back(reading, held)
+        if relief is None:
             self._tell_level(reading)
         return relief
 
@@ -182,7 +189,11 @@ class MemoryGuard:
             self._not_before = self._clock() + FUTILE_SECONDS
         quiet = relief.level == self._told and not relief.reset and not freed.shed
         self._told = relief.level
-        if quiet and not freed.total:
+        reading = self._probe()
+        given = self.view.reading.footprint - reading.footprint if relief.give_back else 0
+        if relief.give_back or relief.clear_buffers:
+            self._leanest = None
+        if quiet and not freed.total and given < MIB:
             return
         steps = []
         if relief.reset:
@@ -191,9 +202,11 @@ class MemoryGuard:
             steps.append(f"evicted {size(freed.tree)} of the prefix cache")
         if relief.clear_buffers:
             steps.append(f"cleared {size(freed.buffers)} of MLX's buffers")
+        if relief.give_back:
+            steps.append(f"gave {size(given)} back to the system")
         if freed.shed:
             steps.append(f"ended request {freed.shed}")
-        after = standing(self._probe(), self._limits)
+        after = standing(reading, self._limits)
         self._report(
             "warning" if relief.level == "hard" else "info",
             "reset" if relief.reset else "memory",
@@ -203,6 +216,7 @@ class MemoryGuard:
     def _look(self, look: Look) -> tuple[Reading, Holdings]:
         reading, held = self._probe(), look()
         base = self._base(reading, held)
+        self._leanest = base if self._leanest is None else min(base, self._leanest)
         if self.view.base:
             base = min(base, self.view.base)
         level = next_level(self.view.level, reading, self._limits)
@@ -214,6 +228,21 @@ class MemoryGuard:
         """The footprint without anything that can go; MLX's own counts may run behind it."""
         movable = held.buffers + max(0, held.active - self._weights)
         return max(0, reading.footprint - movable)
+
+    def _kept_back(self, reading: Reading, held: Holdings) -> Relief | None:
+        """When nothing runs and more was freed and kept than buffers may be: it goes back.
+
+        Less is left alone. Where the host takes memory back too, as under some hypervisors, the
+        next prompt would wait for each of its pages.
+        """
+        if not self._gives_back or held.running or self._leanest is None:
+            return None
+        kept = self._base(reading, held) - self._leanest
+        if kept <= self._limits.buffers:
+            return None
+        return Relief(
+            self.view.level, f"{size(kept)} were freed and are kept for later", give_back=True
+        )
 
     def _due_reset(self, held: Holdings) -> Relief | None:
         """The resets of the configuration; they wait for a quiet moment, but not for ever."""

@@ -80,6 +80,8 @@ def carry_out(relief: Relief, tree: KVTree, shed: Callable[[], str]) -> Freed:
     elif relief.evict_to is not None:
         freed = tree.evict_to(relief.evict_to)
     ended = shed() if relief.shed else ""
+    if relief.give_back:
+        _give_back()
     if not relief.clear_buffers:
         return Freed(freed, 0, ended)
     if relief.reset:
@@ -87,13 +89,20 @@ def carry_out(relief: Relief, tree: KVTree, shed: Callable[[], str]) -> Freed:
     # Buffers of a pass that is under way must not be given away beneath it.
     mx.synchronize()
     mx.clear_cache()
-    _trim()
+    _give_back()
     return Freed(freed, idle, ended)
 
 
-def _trim() -> None:
-    """Gives what glibc holds back to the system; other C libraries do by themselves."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+def gives_back() -> bool:
+    """Whether the C library keeps freed memory and can be asked for it: glibc does."""
+    return _malloc_trim() is not None
+
+
+def _give_back() -> None:
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+def _malloc_trim() -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -90,7 +90,9 @@ class Relief:
 
     ``reset``: drop the whole tree, pins and all; else ``evict_to``: bytes that it may keep.
     ``clear_buffers``: synchronise and clear MLX's buffer cache. ``shed``: end the youngest row
-    with an :class:`~anyclaude.errors.Overloaded`. ``asked`` is the bytes hoped for.
+    with an :class:`~anyclaude.errors.Overloaded`. ``give_back``: what the C library keeps of
+    freed memory goes back to the system, as it does with ``clear_buffers``. ``asked`` is the
+    bytes hoped for.
     """
 
     level: Level
@@ -99,6 +101,7 @@ class Relief:
     evict_to: int | None = None
     clear_buffers: bool = False
     shed: bool = False
+    give_back: bool = False
     asked: int = 0
 
 

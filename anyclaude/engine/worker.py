@@ -27,7 +27,7 @@ from anyclaude.engine.job import Job
 from anyclaude.engine.kv import KVTree
 from anyclaude.engine.load import LoadedModel
 from anyclaude.engine.memory import MemoryGuard
-from anyclaude.engine.memory_actions import apply_limits, working_set
+from anyclaude.engine.memory_actions import apply_limits, gives_back, working_set
 from anyclaude.engine.memory_policy import ResetRules, memory_limits
 from anyclaude.engine.served import ServedModel
 from anyclaude.engine.serving import Limits, Serving
@@ -166,6 +166,7 @@ class Worker(threading.Thread):
             self._observer.said,
             max_rows=self._limits.max_running,
             resets=memory.resets,
+            gives_back=gives_back(),
             clock=self._clock,
         )
 

@@ -43,6 +43,7 @@ class Machine:
     available: int = 150 * GIB
     critical: bool = False
     leased: int = 0
+    slack: int = 0
     now: float = 0.0
     probes: int = 0
     events: list[tuple[str, str, str]] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Machine:
     def probe(self) -> Reading:
         self.probes += 1
         mlx = self.held.active + self.held.buffers
-        return Reading(self.other + mlx, 200 * GIB, self.available, self.critical)
+        return Reading(self.other + self.slack + mlx, 200 * GIB, self.available, self.critical)
 
     def look(self) -> Holdings:
         return self.held
@@ -77,6 +78,8 @@ class Machine:
         buffers = self.held.buffers if relief.clear_buffers else 0
         if relief.clear_buffers:
             self.hold(buffers=0)
+        if relief.give_back or relief.clear_buffers:
+            self.slack = 0
         shed = "req_young" if relief.shed else ""
         if shed:
             self.hold(running=self.held.running - 1)
@@ -295,6 +298,51 @@ def test_the_last_resort_is_the_youngest_row_but_never_the_only_one(machine: Mac
     third = relieve(guard, machine)
     assert machine.held.running == 1
     assert third is None or not third.shed
+
+
+# ------------------------------------------------------------------ what the C library keeps
+
+
+def test_freed_memory_that_is_kept_goes_back_when_it_is_more_than_buffers_may_be(
+    machine: Machine,
+) -> None:
+    guard = guard_of(machine, gives_back=True)
+    machine.slack = LIMITS.buffers
+    assert relieve(guard, machine) is None, "so much is worth keeping for the next prompt"
+    machine.slack += 600 * MIB
+    machine.hold(running=1)
+    assert relieve(guard, machine) is None, "not beside an answer"
+    machine.hold(running=0)
+    relief = relieve(guard, machine)
+    assert relief == Relief("normal", "4.6 GB were freed and are kept for later", give_back=True)
+    assert machine.events == [
+        (
+            "info",
+            "memory",
+            "4.6 GB were freed and are kept for later; gave 4.6 GB back to the system; now "
+            "process 10.0 GB of 100.0 GB, 150.0 GB free on the machine, 8 rows at once",
+        )
+    ]
+    assert relieve(guard, machine) is None
+
+
+def test_what_does_not_go_back_is_asked_for_once(machine: Machine) -> None:
+    guard = guard_of(machine, gives_back=True)
+    machine.other += 5 * GIB  # In use, by whoever it is.
+    assert relieve(guard, machine) is not None
+    assert machine.events == [], "nothing came of it"
+    assert relieve(guard, machine) is None
+    machine.slack = 5 * GIB
+    assert relieve(guard, machine) is not None
+    assert len(machine.events) == 1
+
+
+def test_kept_memory_is_no_business_of_ours_where_it_can_not_be_asked_for(
+    machine: Machine,
+) -> None:
+    guard = guard_of(machine)
+    machine.slack = 20 * GIB
+    assert relieve(guard, machine) is None
 
 
 # --------------------------------------------------------------------------------- the resets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 
 import mlx.core as mx
@@ -15,11 +16,12 @@ from anyclaude.engine.memory import MemoryGuard
 from anyclaude.engine.memory_actions import (
     apply_limits,
     carry_out,
+    gives_back,
     holdings,
     row_size,
     working_set,
 )
-from anyclaude.engine.memory_policy import MIB, MemoryLimits, Relief
+from anyclaude.engine.memory_policy import MIB, Freed, MemoryLimits, Relief
 from anyclaude.engine.row_size import RowSize
 from tests.engine import tiny_models
 
@@ -67,6 +69,27 @@ def test_holdings_are_true_counts(tree: KVTree, layout: Layout) -> None:
     assert held.tree_tokens == 3 * TOKENS
     assert (held.running, held.ahead) == (2, 5)
     assert held.active - before.active == held.tree
+
+
+@pytest.mark.skipif(not gives_back(), reason="the C library keeps nothing")
+def test_freed_memory_goes_back_without_evicting_anything(tree: KVTree, layout: Layout) -> None:
+    store(tree, layout, 1)
+    c = ctypes.CDLL(None)
+    c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+    c.free.argtypes = (ctypes.c_void_p,)
+    size, measure = 100_000, probe()  # Less than glibc would map, and unmap, by itself.
+    blocks = [c.malloc(size) for _ in range(1000)]
+    for block in blocks:
+        ctypes.memset(block, 1, size)
+    for block in blocks[::2]:
+        c.free(block)
+    before = measure().footprint
+    freed = carry_out(Relief("normal", "", give_back=True), tree, nobody)
+    assert freed == Freed()
+    assert before - measure().footprint > 30 * MIB
+    assert tree.stats().tokens == TOKENS
+    for block in blocks[1::2]:
+        c.free(block)
 
 
 def test_an_eviction_goes_back_to_the_system(tree: KVTree, layout: Layout) -> None:
