@@ -86,6 +86,7 @@ class Engine:
             self._options.memory,
             self._clock,
             expected=lambda: self._admitting,
+            constrain=self._options.constrain,
         )
         self._worker.pause(self._paused)
         self._worker.start()

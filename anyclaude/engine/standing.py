@@ -5,7 +5,6 @@ This is the :class:`~anyclaude.engine.worker.Observer` on the event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Literal
 
@@ -70,9 +69,6 @@ class Standing:
             return  # Another load was asked for meanwhile, and follows.
         self._caches.model, self._caches.tree = model, tree
         self.enter("ready", progress=1.0)
-        if self._options.constrain and model.constraints is not None:
-            # Made beside the first prompt's reading, rather than before it.
-            asyncio.get_running_loop().run_in_executor(None, model.constraints.vocabulary)
         self._tell("info", "model", f"{model.name} is loaded")
 
     def load_failed(self, model: str, error: BaseException) -> None:

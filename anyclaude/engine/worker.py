@@ -87,7 +87,8 @@ class Gauges:
 class Worker(threading.Thread):
     """Runs until :meth:`stop`; anything fatal ends it with one ``died`` report.
 
-    ``expected`` counts the requests that are being made ready for it.
+    ``expected`` counts the requests that are being made ready for it; with ``constrain`` a model
+    is loaded only once its vocabulary is known to the grammar, too.
     """
 
     def __init__(
@@ -99,9 +100,12 @@ class Worker(threading.Thread):
         memory: MemoryOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
         expected: Callable[[], int] = lambda: 0,
+        *,
+        constrain: bool = False,
     ) -> None:
         super().__init__(name="anyclaude-mlx", daemon=True)
         self._expected = expected
+        self._constrain = constrain
         self._loader = loader
         self._limits = limits
         self._observer = observer
@@ -305,6 +309,11 @@ class Worker(threading.Thread):
         try:
             loaded = self._loader(model, lambda p, what: self._loading(model, p, what))
             serving = Serving(loaded, self._limits, self._observer.evicted, self._clock, self.guard)
+            served = ServedModel.of(loaded)
+            if self._constrain and served.constraints is not None:
+                # It holds the GIL for a third of a second: before anybody waits for an answer.
+                self._loading(model, 1.0, "reading the vocabulary")
+                served.constraints.vocabulary()
             self._link_disk(serving)
         except Stopped:
             return
@@ -315,7 +324,7 @@ class Worker(threading.Thread):
             return
         serving.paused = self._paused
         self._serving = serving
-        self._observer.loaded(ServedModel.of(loaded), serving.tree)
+        self._observer.loaded(served, serving.tree)
 
     def _loading(self, model: str, progress: float, detail: str) -> None:
         if self._stopping:

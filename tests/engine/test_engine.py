@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from anyclaude.backend import Delta, EchoTurn, Prefill
+from anyclaude.engine.constraint import Constraints
 from anyclaude.engine.engine import Engine
 from anyclaude.errors import EngineFailed, Overloaded, PromptTooLong, Unavailable
 from anyclaude.events import Bus, SystemEvent
@@ -217,6 +219,24 @@ async def test_swap_lets_running_answers_finish(start_rig: StartRig) -> None:
     assert (await phase(rig.events, "ready")).model == "other"
     fourth = await rig.ask(ask("first", id="req_4"))
     assert fourth.read == 0, "another model's cache is never used"
+
+
+async def test_a_model_is_ready_once_the_grammar_knows_its_vocabulary(
+    start_rig: StartRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = await start_rig()
+    made: list[tuple[str, str]] = []
+
+    class Watched(Constraints):
+        def vocabulary(self) -> None:
+            made.append((threading.current_thread().name, rig.engine._standing.phase))
+
+    monkeypatch.setattr(
+        "anyclaude.engine.served.constraints_of", lambda words, eos: Watched(words, eos)
+    )
+    rig.engine.load("other")
+    assert (await phase(rig.events, "ready")).model == "other"
+    assert made == [("anyclaude-mlx", "loading")]
 
 
 async def test_failed_load_says_why_and_another_model_helps(start_rig: StartRig) -> None:
