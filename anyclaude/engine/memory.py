@@ -230,12 +230,12 @@ class MemoryGuard:
         return max(0, reading.footprint - movable)
 
     def _kept_back(self, reading: Reading, held: Holdings) -> Relief | None:
-        """When nothing runs and more was freed and kept than buffers may be: it goes back.
+        """When more was freed and kept than buffers may be: it goes back.
 
         Less is left alone. Where the host takes memory back too, as under some hypervisors, the
         next prompt would wait for each of its pages.
         """
-        if not self._gives_back or held.running or self._leanest is None:
+        if not self._gives_back or self._leanest is None:
             return None
         kept = self._base(reading, held) - self._leanest
         if kept <= self._limits.buffers:

@@ -310,9 +310,6 @@ def test_freed_memory_that_is_kept_goes_back_when_it_is_more_than_buffers_may_be
     machine.slack = LIMITS.buffers
     assert relieve(guard, machine) is None, "so much is worth keeping for the next prompt"
     machine.slack += 600 * MIB
-    machine.hold(running=1)
-    assert relieve(guard, machine) is None, "not beside an answer"
-    machine.hold(running=0)
     relief = relieve(guard, machine)
     assert relief == Relief("normal", "4.6 GB were freed and are kept for later", give_back=True)
     assert machine.events == [
