@@ -12,27 +12,21 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextvars import ContextVar
 from dataclasses import dataclass
-from weakref import WeakSet
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
 from anyclaude.backends import faults
 from anyclaude.backends.faults import Headers
+from anyclaude.backends.pool import ATTEMPT, Attempt, Pool, upload
 from anyclaude.errors import ConfigError, UpstreamError
 
-KEEPALIVE_S = 30.0
 READ_BUFFER_BYTES = 128 * 1024
 MAX_HEADER_BYTES = 64 * 1024  # of one line; some proxies send policies of 10 KB and more
 MAX_ERROR_BYTES = 1024 * 1024
-UPLOAD_PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +218,13 @@ class Upstream:
         while True:
             try:
                 async with asyncio.timeout(None) as deadline:
-                    attempt = _Attempt(deadline, timeouts.headers)
-                    _ATTEMPT.set(attempt)
+                    attempt = Attempt(deadline, timeouts.headers)
+                    ATTEMPT.set(attempt)
                     response = await self._pool().request(
                         method,
                         url,
                         headers=pairs,
-                        data=_upload(body),
+                        data=upload(body),
                         allow_redirects=False,
                         timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
                     )
@@ -249,7 +243,7 @@ class Upstream:
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=_Pool(self._resolver),
+                connector=Pool(self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
@@ -278,68 +272,6 @@ def _noted(lost: asyncio.Future[None]) -> None:
     """Says that the reason was seen, or asyncio would log it."""
     if not lost.cancelled():
         lost.exception()
-
-
-class _Pieces(aiohttp.Payload):
-    """A large body, handed over as the server takes it: all at once would be copied whole."""
-
-    _default_content_type = "application/json"
-
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body)
-        self._size = len(body)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return bytes(self._value).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        view = memoryview(self._value)
-        for at in range(0, len(view), UPLOAD_PIECE_BYTES):
-            await writer.write(view[at : at + UPLOAD_PIECE_BYTES])
-
-
-def _upload(body: bytes | None) -> bytes | _Pieces | None:
-    return _Pieces(body) if body and len(body) > UPLOAD_PIECE_BYTES else body
-
-
-class _Attempt:
-    """One request on one connection, as the pool tells of it.
-
-    The time for the status runs from the moment that the request can be written.
-    """
-
-    def __init__(self, deadline: asyncio.Timeout, headers: float) -> None:
-        self.reused = False
-        self._deadline = deadline
-        self._headers = headers
-
-    def connected(self, *, reused: bool) -> None:
-        self.reused = reused
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._headers)
-
-
-_ATTEMPT: ContextVar[_Attempt] = ContextVar("_ATTEMPT")
-
-
-class _Pool(aiohttp.TCPConnector):
-    """Tells the attempt that asks for a connection when it is there.
-
-    aiohttp's tracing would tell as well, at ten awaits and more for each request.
-    """
-
-    def __init__(self, resolver: AbstractResolver | None) -> None:
-        super().__init__(limit=0, keepalive_timeout=KEEPALIVE_S, resolver=resolver)
-        self._known: WeakSet[ResponseHandler] = WeakSet()
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        assert protocol is not None  # It loses that only when it is given back.
-        _ATTEMPT.get().connected(reused=protocol in self._known)
-        self._known.add(protocol)
-        return connection
 
 
 def _with_defaults(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:

@@ -76,17 +76,18 @@ def request(number: int, *, tools: bool = True, short: bool = False) -> dict[str
 async def ask(server: Server, requests: Sequence[dict[str, Any]], tier: str) -> list[float]:
     """Seconds of each; all must come from ``tier``, as whole streams."""
     times = []
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(headers={"content-type": "application/json"}) as http:
         for one in requests:
             body = json.dumps(one).encode()
             begun = time.perf_counter()
             async with http.post(f"{server.address}/v1/messages", data=body) as answer:
                 said = await answer.read()
+                assert answer.status == 200, said
             times.append(time.perf_counter() - begun)
             told = answer.headers["x-anyclaude-cache"]
             assert f"tier={tier};" in told, told
             read = check_sse(said.decode().split("\n")[:-1])
-            assert (read.problems, read.text) == ([], ANSWER)
+            assert (read.problems, read.text) == ([], ANSWER), read.problems
     return times
 
 
