@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,13 +10,9 @@ from anyclaude.events import McpCall
 from anyclaude.ledger import Ledger
 from anyclaude.prompt.deferring import SERVER, loader_for, told
 from anyclaude.prompting import Prompter
-from anyclaude.records import McpCallRecord
 from anyclaude.rounds import may_offer, offered
-from anyclaude.server_tools import ServerCall, ServerResult, ServerTools
+from anyclaude.server_tools import LOGGED, ServerCall, ServerResult, ServerTools
 from anyclaude.types import MessagesRequest, Role, ToolDefinition
-
-_LOGGED = 4_000
-"""Characters of arguments and results that the log keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +58,10 @@ class Loader:
         if call.server != SERVER and self._servers is not None:
             return await self._servers.call(call)
         text, failed = told(self._deferred, call.arguments)
-        record = McpCallRecord(
-            call.request_id,
-            call.use_id,
-            call.server,
-            call.tool,
-            call.round,
-            json.dumps(call.arguments, ensure_ascii=False)[:_LOGGED],
-        )
+        record = call.begun()
         self._ledger.publish(McpCall(self._ledger.wall(), record))
         ended = replace(
-            record, status="error" if failed else "ok", result=text[:_LOGGED], chars=len(text)
+            record, status="error" if failed else "ok", result=text[:LOGGED], chars=len(text)
         )
         self._ledger.publish(McpCall(self._ledger.wall(), ended))
         return ServerResult(text, failed)

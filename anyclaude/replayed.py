@@ -143,7 +143,8 @@ class Replayed:
         finish = Finish("stop", usage, time_saved_ms=entry.seconds * 1000)
         record = self._recorder.finished(finish, entry.stop_reason)
         self._done = True
-        await ledger.finish(record, calls, self._messages(self._ids()))
+        # Whoever asks again gets it again: there is nothing in the row that only the row has.
+        await ledger.finish_later(record, calls, self._messages(self._ids()))
 
     async def _abandon(self) -> None:
         record = self._recorder.failed(CLIENT_CLOSED_REQUEST, "network", self._ledger.why_left)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from anyclaude.records import McpCallRecord
 from anyclaude.types import JsonObject, ToolDefinition
+
+LOGGED = 4_000
+"""Characters of arguments and results that the log keeps."""
 
 _NAME = re.compile(r"mcp__(?P<server>[A-Za-z0-9_-]+?)__(?P<tool>.+)", re.DOTALL)
 
@@ -22,6 +27,13 @@ class ServerCall:
     tool: str
     arguments: JsonObject
     round: int
+
+    def begun(self) -> McpCallRecord:
+        """The call as the log has it before there is a result."""
+        arguments = json.dumps(self.arguments, ensure_ascii=False)[:LOGGED]
+        return McpCallRecord(
+            self.request_id, self.use_id, self.server, self.tool, self.round, arguments
+        )
 
 
 @dataclass(frozen=True, slots=True)

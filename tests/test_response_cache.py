@@ -76,6 +76,10 @@ class Stage:
         assert answer.status_code == 200, answer.text
         return answer
 
+    async def kept(self) -> None:
+        """Returns once what was kept has been written, to the disk and to Redis too."""
+        await self.runtime.control._parts.pipeline._ledger.settle()  # type: ignore[attr-defined]
+
     async def row(self, answer: httpx.Response) -> dict[str, Any]:
         id = answer.headers["request-id"]
         found = await self.runtime.control.sql(f"select * from requests where id = '{id}'")
@@ -284,6 +288,7 @@ async def test_a_flush_really_empties(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "data", response_disk=True)
     async with staged(settings) as stage:
         await stage.ask(body())
+        await stage.kept()
         control = stage.runtime.control
         (memory,) = await control.flush("response")
         assert (memory.tier, memory.entries) == ("response", 1)
@@ -324,7 +329,7 @@ async def test_two_servers_share_their_answers(tmp_path: Path) -> None:
     try:
         async with staged(one) as first, staged(two) as second:
             await first.ask(body())
-            await shared(first)
+            await first.kept()
             answer = await second.ask(body())
             assert told(answer)["tier"] == "shared"
             row = await second.row(answer)
@@ -337,11 +342,6 @@ async def test_two_servers_share_their_answers(tmp_path: Path) -> None:
         await redis.stop()
 
 
-async def shared(stage: Stage) -> None:
-    """Returns once what was kept has been written."""
-    await stage.runtime.control._parts.pipeline._ledger.settle()  # type: ignore[attr-defined]
-
-
 @pytest.mark.skipif(SERVER is None, reason="no redis-server is installed")
 async def test_a_private_redis_gets_no_answers(tmp_path: Path) -> None:
     redis = Redis(tmp_path)
@@ -351,7 +351,7 @@ async def test_a_private_redis_gets_no_answers(tmp_path: Path) -> None:
     try:
         async with staged(settings) as stage:
             await stage.ask(body())
-            await shared(stage)
+            await stage.kept()
             assert told(await stage.ask(body()))["tier"] == "response"
             tiers = {t.tier: t.enabled for t in await stage.runtime.control.cache()}
             assert tiers["shared"] is False
@@ -378,16 +378,16 @@ async def test_a_redis_that_dies_costs_no_answer_and_leaves_nothing(tmp_path: Pa
     settings = settings_for(tmp_path / "data", redis_url=f"unix://{redis.socket}")
     async with staged(settings) as stage:
         await stage.ask(body())
-        await shared(stage)
+        await stage.kept()
         await redis.stop()
         await stage.ask(body("What now?"))
-        await shared(stage)
+        await stage.kept()
         census = Census.now()
         for number in range(5):
             for tier in ("none", "response"):
                 answer = await stage.ask(body(f"Question {number}"))
                 assert (text_of(answer), told(answer)["tier"]) == (OTHERWISE, tier)
-        await shared(stage)
+        await stage.kept()
         await census.again()
 
 
@@ -401,7 +401,7 @@ async def test_by_meaning_only_when_it_is_switched_on(tmp_path: Path, on: bool) 
     pytest.importorskip("wordllama")
     async with staged(settings_for(tmp_path / "data", semantic=on)) as stage:
         await stage.ask(body())
-        await shared(stage)
+        await stage.kept()
         answer = await stage.ask(body(PARAPHRASE))
         assert told(answer)["tier"] == ("semantic" if on else "none")
         if on:
@@ -409,7 +409,7 @@ async def test_by_meaning_only_when_it_is_switched_on(tmp_path: Path, on: bool) 
             assert (await stage.row(answer))["cache_level"] == "L2"
         with_tools = body(tools=[TOOL])
         await stage.ask(with_tools)
-        await shared(stage)
+        await stage.kept()
         asked = {**with_tools, "messages": [{"role": "user", "content": PARAPHRASE}]}
         assert told(await stage.ask(asked))["tier"] == "none"
 
@@ -424,11 +424,11 @@ async def test_vectors_come_from_a_backend_and_outlive_the_process(tmp_path: Pat
         settings = replace(settings, backends=(*settings.backends, ("lm", lm)))
         async with staged(settings) as stage:
             await stage.ask(body())
-            await shared(stage)
+            await stage.kept()
         async with staged(settings) as stage:
             assert told(await stage.ask(body(PARAPHRASE)))["tier"] == "semantic"
             assert told(await stage.ask(body("What is the capital of Spain?")))["tier"] == "none"
-            await shared(stage)
+            await stage.kept()
             (gone,) = await stage.runtime.control.flush("semantic")
             assert gone.entries == 2
         assert {asked["model"] for asked in upstream.embedded} == {"e5/small"}

@@ -27,14 +27,17 @@ from anyclaude.caches.kv.tree import Lease, PrefixTree
 from anyclaude.engine.kv_arrays import (
     AnyLayerKV,
     LayerKV,
+    Pieces,
     QuantisedLayerKV,
     State,
     array_bytes,
     arrays_in,
     cut_layer,
+    filled,
     join_layer,
     layer_arrays,
     layer_bytes,
+    lent,
     map_arrays,
     own_copy,
 )
@@ -167,14 +170,19 @@ class Layout:
         parts = lease.parts()
         state = lease.state
         made: list[mx.array] = []
+        from_files: list[tuple[KVCache, Pieces]] = []
         for index, leaf in enumerate(self.leaves(caches)):
             if isinstance(leaf, KVCache) and self.sliceable[index]:
                 pieces = [
                     (layer, take) for kv, take in parts if (layer := kv.layers[index]) is not None
                 ]
-                if pieces:
+                if not pieces:
+                    continue
+                leaf.offset = lease.length
+                if lent(pieces):
+                    from_files.append((leaf, pieces))
+                else:
                     leaf.keys, leaf.values = join_layer(pieces, room, leaf.step)
-                    leaf.offset = lease.length
                     made += [leaf.keys, leaf.values]
             elif state is not None:
                 own = map_arrays(own_copy, state.leaves[index])
@@ -182,6 +190,11 @@ class Layout:
                 vars(leaf).update(own)
                 made += arrays_in(own)
         mx.eval(made)
+        if from_files:
+            step = from_files[0][0].step
+            layers = filled([pieces for _, pieces in from_files], room, step)
+            for (leaf, _), (keys, values) in zip(from_files, layers, strict=True):
+                leaf.keys, leaf.values = keys, values
         return caches
 
     def _cut_leaves(self, caches: Sequence[object]) -> list[object]:

@@ -135,6 +135,7 @@ def test_the_checksum_sees_damage_of_any_shape(size: int, data: st.DataObject) -
     else:
         bad = bytearray(good[:a])
     assert (checksum(bad) == checksum(good)) == (bytes(bad) == good)
+    assert checksum(bad, hurry=True) == checksum(bad)
 
 
 def test_the_checksum_of_equal_rows_depends_on_their_place() -> None:

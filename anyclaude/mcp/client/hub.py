@@ -25,7 +25,7 @@ from anyclaude.mcp.client.screening import (
 )
 from anyclaude.mcp.client.values import Answered, FoundTool, Server, Watcher
 from anyclaude.records import McpCallRecord
-from anyclaude.server_tools import ServerCall, ServerResult, model_name
+from anyclaude.server_tools import LOGGED, ServerCall, ServerResult, model_name
 from anyclaude.types import ToolDefinition
 
 MAX_CONVERSATIONS = 1_000
@@ -34,7 +34,6 @@ STOP_S = 4.5
 _MOST_TOLD = 1_000  # things that are told once; a server may make up names for ever
 _ASIDE = 4_000
 """Longer results are looked through on another thread."""
-_LOGGED = 4_000  # characters of arguments and results that the log keeps
 
 MakeServer = Callable[[str, McpSettings, Watcher], Server]
 
@@ -131,14 +130,7 @@ class Hub:
 
     async def call(self, call: ServerCall) -> ServerResult:
         """Runs a call if it may run, and tells of its beginning and its end."""
-        record = McpCallRecord(
-            call.request_id,
-            call.use_id,
-            call.server,
-            call.tool,
-            call.round,
-            json.dumps(call.arguments, ensure_ascii=False)[:_LOGGED],
-        )
+        record = call.begun()
         began = self._clock()
         self._publish(McpCall(self._wall(), record))
         ended = replace(record, status="cancelled")
@@ -149,7 +141,7 @@ class Hub:
             ended = replace(
                 record,
                 status=answered.status,
-                result=answered.text[:_LOGGED],
+                result=answered.text[:LOGGED],
                 chars=len(answered.text),
                 cached=cached,
                 suspicious=suspicious,
