@@ -16,7 +16,7 @@ from anyclaude.ledger import Ledger
 from anyclaude.prompt.canonical import Canonical
 from anyclaude.record import Recorder
 from anyclaude.records import StoredMessage, ToolCallRecord
-from anyclaude.stream import BlockStart, MessageStop, StreamEvent, message_of
+from anyclaude.stream import BlockStart, StreamEvent, message_of
 from anyclaude.tools.judge import judge_aside
 from anyclaude.types import (
     Block,
@@ -77,29 +77,34 @@ class Replayed:
         self._ledger = ledger
         self._options = options
         self._events = replay(hit.entry, new_id, known.model)
+        self._body = message_of(self._events)
         self._done = False
 
-    async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """The whole stream. The row is written before the last event."""
+    async def whole(self) -> Sequence[StreamEvent]:
+        """Every event of the stream: they are all there. The row is in the log's hands by then."""
         streams = self._options.streams
         notes = streams.begin(self.id, lambda: self._recorder.elapsed_ms) if streams else None
-        self._show()
         try:
-            for event in self._events:
-                if isinstance(event, MessageStop):
-                    await self._finish()
-                if notes is not None:
+            await self._end()
+            if notes is not None:
+                for event in self._events:
                     notes.add(event)
-                yield event
         finally:
             if notes is not None:
                 notes.close()
-            if not self._done:
-                self._done = True
-                self._ledger.spawn(self._abandon())
+        return self._events
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """The same, one by one."""
+        for event in await self.whole():
+            yield event
 
     async def message(self) -> dict[str, JsonValue]:
         """The answer as one body."""
+        await self._end()
+        return self._body
+
+    async def _end(self) -> None:
         self._show()
         try:
             await self._finish()
@@ -107,7 +112,6 @@ class Replayed:
             if not self._done:
                 self._done = True
                 self._ledger.spawn(self._abandon())
-        return message_of(self._events)
 
     def _show(self) -> None:
         """What a person who watches sees of it, all at once."""
@@ -131,8 +135,8 @@ class Replayed:
     async def _finish(self) -> None:
         entry, ledger = self._entry, self._ledger
         calls = await self._calls()
-        body = message_of(self._events)
-        ledger.recent.set_response(self.id, json.dumps(body, ensure_ascii=False))
+        said = json.dumps(self._body, ensure_ascii=False)
+        ledger.recent.set_response(self.id, said)
         ledger.recent.add_calls(self.id, calls)
         for call in calls:
             ledger.publish(ToolCallSeen(ledger.wall(), call))
