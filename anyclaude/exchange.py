@@ -39,6 +39,7 @@ from anyclaude.tools.call_stream import CallStream
 from anyclaude.types import JsonValue
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that hung up
+_SHORT_CHARS = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +361,11 @@ class Exchange:
             finish = self._rounds.together(finish)
         events = self._building(answer.finish(finish))
         self._publish_calls()
-        loop = asyncio.get_running_loop()
-        messages, response = await loop.run_in_executor(None, self._closing)
+        if self._is_short:
+            messages, response = self._closing()
+        else:
+            loop = asyncio.get_running_loop()
+            messages, response = await loop.run_in_executor(None, self._closing)
         self._ledger.recent.set_response(self.id, response)
         record = self._recorder.finished(finish, answer.stop_reason)
         self._done = True
@@ -373,6 +377,12 @@ class Exchange:
         else:
             await self._ledger.finish_later(record, answer.calls, messages)
         return events
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the conversation is written down in less time than another thread begins in."""
+        detail = self._ledger.recent.get(self.id)
+        return detail is not None and len(detail.body) + len(detail.output) <= _SHORT_CHARS
 
     def _closing(self) -> tuple[tuple[StoredMessage, ...], str]:
         """What is kept of a finished answer: messages for the log, and the body as sent."""

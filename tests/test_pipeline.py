@@ -201,6 +201,23 @@ async def run(rig: Rig, asked: MessagesRequest) -> list[StreamEvent]:
     return [event async for event in exchange.events()]
 
 
+@pytest.mark.parametrize("length", [10, 100_000])
+async def test_the_conversation_is_logged_however_long_it_is(
+    build: Callable[..., Rig], length: int
+) -> None:
+    """A long one is written down on another thread."""
+    rig = build(Delta("Hello", 1), done())
+    asked = "x" * length
+    come = Arrival("req_1", 1000.0, ClientInfo("session"), asked)
+    exchange = await rig.pipeline.open(come, request(asked))
+    assert message_of([event async for event in exchange.events()])["stop_reason"] == "end_turn"
+    bodies = [json.loads(message.body) for message in rig.sink.messages]
+    assert bodies == [[{"type": "TextBlock", "text": text}] for text in (asked, "Hello")]
+    detail = rig.ledger.recent.get("req_1")
+    assert detail is not None
+    assert json.loads(detail.response)["content"] == [{"type": "text", "text": "Hello"}]
+
+
 async def test_text_becomes_one_block_and_one_row(build: Callable[..., Rig]) -> None:
     rig = build(Delta("Hel", 1), Delta("lo", 2), done())
     events = await run(rig, request("hi"))
