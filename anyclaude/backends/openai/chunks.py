@@ -1,7 +1,7 @@
 """One piece of an answer as the servers send it, in one form whatever its shape was.
 
 What is read comes from a JSON parser, so objects are ``dict`` and lists ``list``: to look for
-abstract ones took a third of the time that a piece does.
+abstract ones took half of the time that a piece does (7.3 µs, 3.6 without).
 """
 
 from __future__ import annotations
