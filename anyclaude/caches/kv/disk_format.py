@@ -19,8 +19,6 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-
 from anyclaude.types import Tokens
 
 VERSION = 2
@@ -156,6 +154,8 @@ def prefix_digests(packed: bytes, positions: Iterable[int]) -> Iterator[bytes]:
 
 def checksum(data: Bytes) -> bytes:
     """The checksum of a payload, see :data:`ROW_BYTES`; the GIL is free meanwhile."""
+    import numpy as np  # A quarter of a second, which no start should wait for.
+
     words = ROW_BYTES // 8
     whole = len(data) // ROW_BYTES * ROW_BYTES
     total = hashlib.blake2b(digest_size=_DIGEST)
