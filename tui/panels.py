@@ -26,16 +26,17 @@ _LEVELS: dict[str, tuple[str, Tone]] = {
 
 
 class Detail(enum.IntEnum):
-    """How much is said where there is less room than it takes: first the plot goes, then what is
-    beside each tier's own figures."""
+    """What is said beside the figures of each tier, as far as there is room: each of these with
+    all that is before it."""
 
     FIGURES = 0
-    SAVINGS = 1
-    PLOT = 2
+    PLOT = 1
+    SAVINGS = 2
+    LIMITS = 3
 
 
 def cache_lines(
-    tiers: Sequence[TierStats], history: History, width: int, detail: Detail = Detail.PLOT
+    tiers: Sequence[TierStats], history: History, width: int, detail: Detail = Detail.LIMITS
 ) -> list[Line]:
     """Per tier what it holds and what it saved, then how much of the prompts was reused."""
     if not tiers:
@@ -57,16 +58,14 @@ def cache_lines(
             saved = f.count(tier.tokens_saved)
             figures = f" {f.count(tier.hits):>5}{figures}  {saved:>5} {time:>6}"
         lines.append(line((f" {fit(tier.tier, name)}", "strong"), figures))
-        if detail is Detail.FIGURES:
-            continue
-        if tier.limit_bytes:
+        if tier.limit_bytes and detail >= Detail.LIMITS:
             parts = meter(tier.bytes / tier.limit_bytes, max(4, width - 12))
             lines.append(line(" ", *parts, (f" of {f.size(tier.limit_bytes)}", "muted")))
-        if tier.hits and not wide:
+        if tier.hits and not wide and detail >= Detail.SAVINGS:
             noun = "hit" if tier.hits == 1 else "hits"
             saved = f" {f.count(tier.hits)} {noun} saved {f.count(tier.tokens_saved)} tok {time}"
             lines.append(line((saved, "muted"), hang=1))
-    return [*lines, *_reuse_lines(history, width, plotted=detail is Detail.PLOT)]
+    return [*lines, *_reuse_lines(history, width, plotted=detail >= Detail.PLOT)]
 
 
 def _reuse_lines(history: History, width: int, *, plotted: bool) -> list[Line]:
