@@ -25,6 +25,7 @@ from anyclaude.events import (
     RequestReceived,
     Vitals,
 )
+from anyclaude.records import RequestDetail
 from tests.tui.conftest import Opener
 from tests.tui.fake_source import NOON, READY, request
 from tui.bench import __main__ as bench
@@ -147,6 +148,27 @@ async def test_the_cursor_is_seen_before_what_the_inspector_says_of_it(console: 
         await stage.pilot.press("k")
         await stage.pilot.pause()
         assert seen == [True]
+
+
+async def test_what_the_cursor_only_passes_is_not_looked_into(console: Opener) -> None:
+    async with console() as stage:
+        await stage.send(READY, *logged(500, NOON))
+        asked: list[str] = []
+        real = stage.source.fake.detail
+
+        async def noted(request_id: str) -> RequestDetail:
+            asked.append(request_id)
+            return await real(request_id)
+
+        stage.source.fake.detail = noted  # type: ignore[method-assign]
+        for _ in range(5):
+            await stage.pilot.press("k")
+            stage.app.tick()
+            await stage.pilot.pause()
+        assert not asked
+        await stage.settle()
+        row = stage.app.view.selected
+        assert row is not None and asked == [row.id]
 
 
 async def test_more_rows_move_the_scrollbar_and_lay_nothing_out(
