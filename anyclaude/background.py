@@ -35,6 +35,17 @@ VITALS_SECONDS = 1.0
 DISCOVERY_SECONDS = 300.0
 
 
+async def warm() -> None:
+    """Imports on a thread what first requests need and no start should wait for: jsonschema for
+    those with tools, aiohttp for pages of a search and for models elsewhere."""
+    await asyncio.to_thread(_import_for_requests)
+
+
+def _import_for_requests() -> None:
+    import anyclaude.backends.web
+    import anyclaude.tools.bounded  # noqa: F401
+
+
 async def log_events(bus: Bus, requests: RequestLog) -> None:
     """Posts to the log what isn't part of a request's own row."""
     async for event in bus.subscribe(kinds=LOGGED):

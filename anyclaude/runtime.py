@@ -27,6 +27,7 @@ from anyclaude.background import (
     meter_events,
     name_model,
     publish_vitals,
+    warm,
 )
 from anyclaude.config.files import ensure_data_dir
 from anyclaude.config.settings import Settings
@@ -127,10 +128,13 @@ class Runtime:
         listener = Listener.bind(settings.server, keyed=bool(settings.keys))
         self._parts.callback(listener.close)
         self.address = base_url(settings.server.host, listener.port)
+        # Beside the log, whose opening is DuckDB's work and leaves Python to others.
+        importing = asyncio.get_running_loop().run_in_executor(None, _import_engine)
         requests = await self._open_log()
         echo = EchoStore(settings.data_dir / "echo.sqlite", report=self.bus.publish)
         self._parts.push_async_callback(echo.close)
-        engine = await self._start_engine()
+        await importing
+        engine = self._start_engine()
         stores = await open_stores(
             settings, self._parts, report=self._from_threads(), wall=self._wall
         )
@@ -188,6 +192,7 @@ class Runtime:
             engine.load(settings.model.default or _default_model())
         else:
             self._parts.callback(collect_less())
+        self._background(warm())
 
     def _refuse_second(self) -> None:
         other = read_state(self.settings.data_dir)
@@ -211,8 +216,7 @@ class Runtime:
         self._background(log_events(self.bus, requests))
         return requests
 
-    async def _start_engine(self) -> Engine:
-        await asyncio.get_running_loop().run_in_executor(None, _import_engine)
+    def _start_engine(self) -> Engine:
         from anyclaude.engine.engine import Engine
         from anyclaude.loading import default_loader
 
@@ -389,7 +393,10 @@ def _import_engine() -> None:
     from anyclaude.engine.blas import load_blas
 
     load_blas()
-    import anyclaude.steering  # noqa: F401
+    import anyclaude.loading
+    import anyclaude.searching
+    import anyclaude.steering
+    import anyclaude.upstreams  # noqa: F401
 
 
 def _default_model() -> str:

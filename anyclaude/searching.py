@@ -6,14 +6,13 @@ Nothing is asked of anybody here; a provider hears of us with the first search.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from anyclaude import __version__
-from anyclaude.backends.http import Timeouts, Upstream
-from anyclaude.backends.json_calls import json_calls
-from anyclaude.backends.web import WebClient
 from anyclaude.config.settings import SearchSettings, Settings
 from anyclaude.events import SystemEvent
 from anyclaude.injecting import Injector
@@ -28,6 +27,10 @@ from anyclaude.search.robots import AGENT
 from anyclaude.search.service import SearchService
 from anyclaude.search.values import Provider, SearchOptions
 from anyclaude.types import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from anyclaude.backends.http import Upstream
+    from anyclaude.backends.web import WebAnswer, WebClient
 
 MB = 2**20
 
@@ -70,12 +73,25 @@ async def open_search(
 
 def _pages(search: SearchSettings, clock: Callable[[], float]) -> Pages:
     timeout = search.timeout_s
-    web = WebClient(f"{AGENT}/{__version__}", Timeouts(timeout, timeout, timeout))
-    return Pages(web.get, clock, timeout)
+
+    @functools.cache
+    def web() -> WebClient:
+        from anyclaude.backends.http import Timeouts
+        from anyclaude.backends.web import WebClient
+
+        return WebClient(f"{AGENT}/{__version__}", Timeouts(timeout, timeout, timeout))
+
+    async def get(address: str, accept: str, limit: int) -> WebAnswer:
+        # With the first page, since aiohttp takes longer to import than a start should wait.
+        return await web().get(address, accept, limit)
+
+    return Pages(get, clock, timeout)
 
 
 def _providers(search: SearchSettings, parts: AsyncExitStack) -> Iterator[Provider]:
     def fetch(name: str, address: str) -> Fetch:
+        from anyclaude.backends.http import Timeouts, Upstream
+
         timeout = search.timeout_s
         upstream = Upstream(name, address, Timeouts(timeout, timeout, timeout))
         parts.push_async_callback(upstream.close)
@@ -96,6 +112,8 @@ def _providers(search: SearchSettings, parts: AsyncExitStack) -> Iterator[Provid
 
 
 def _fetch(upstream: Upstream) -> Fetch:
+    from anyclaude.backends.json_calls import json_calls
+
     async def fetch(
         method: str, path: str, headers: Headers = (), body: JsonObject | None = None
     ) -> JsonValue:

@@ -86,6 +86,7 @@ class Console(ServerSteering, RequestSteering, Ways, Looks, inherit_bindings=Fal
         self._seen_revision = -1
         self._advice: tuple[str, ...] = ()
         self._details = Details(self.store)
+        self._looked_at = ""
         self._heads_asked = (0, float("-inf"))
         self._exit_code = 0
         self._ways_on: tuple[Offer, ...] = ()
@@ -216,9 +217,16 @@ class Console(ServerSteering, RequestSteering, Ways, Looks, inherit_bindings=Fal
         self._advice = ("", *await source.advice(model))
         self._welcome()
 
-    def _want_detail(self) -> None:
-        """Has the selected request looked into, as far as the tab on show needs it."""
+    def _want_detail(self, *, at_once: bool = False) -> None:
+        """Has the selected request looked into, as far as the tab on show needs it.
+
+        One that the cursor only passes, or that the next one follows, is not worth it: unless
+        ``at_once`` it must have been the selected one a tick ago.
+        """
         row, source = self.view.selected, self._source
+        passed, self._looked_at = self._looked_at, row.id if row is not None else ""
+        if passed != self._looked_at and not at_once:
+            return
         wish = self._details.wish(row, self.main.inspector.tab) if source is not None else None
         if row is not None and source is not None and wish is not None:
             work = self._find_detail(source, row, wish)
@@ -229,7 +237,7 @@ class Console(ServerSteering, RequestSteering, Ways, Looks, inherit_bindings=Fal
         self.main.sync_inspector()
 
     def on_inspector_wanted(self) -> None:
-        self._want_detail()
+        self._want_detail(at_once=True)
 
     def _want_heads(self, now: float) -> None:
         """Asks the log for its figures per system prompt, now and then while there are new."""

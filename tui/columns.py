@@ -157,16 +157,27 @@ _CLOCK = Column("TIME", 8, lambda r, m: (f.clock(r.at), "muted"))
 _MINUTES = Column("TIME", 5, lambda r, m: (f.clock(r.at)[3:], "muted"))
 
 
+_WIDE = (
+    _CLOCK,
+    _ID,
+    Column("MODEL>BACKEND", 14, _route),
+    _IN,
+    _OUT,
+    _CACHE,
+    Column("TTFT", 6, _ttft, right=True),
+    _SPEED,
+    _STATUS,
+)
+_MODEL = Column("MODEL", 6, _model)
+_MIDDLE = (_MINUTES, _ID, _MODEL, _SHORT_IN, _SHORT_OUT, _CACHE, _SPEED, _STATUS)
+_LEAST = (_MINUTES, _ID, _MODEL, _SHORT_IN, _STATUS)
+
+
 def columns(width: int) -> tuple[Column, ...]:
     """The columns that fit in ``width`` cells, in order."""
     if width >= WIDE:
-        route = Column("MODEL>BACKEND", 14, _route)
-        ttft = Column("TTFT", 6, _ttft, right=True)
-        return (_CLOCK, _ID, route, _IN, _OUT, _CACHE, ttft, _SPEED, _STATUS)
-    model = Column("MODEL", 6, _model)
-    if width >= NARROW:
-        return (_MINUTES, _ID, model, _SHORT_IN, _SHORT_OUT, _CACHE, _SPEED, _STATUS)
-    return (_MINUTES, _ID, model, _SHORT_IN, _STATUS)
+        return _WIDE
+    return _MIDDLE if width >= NARROW else _LEAST
 
 
 def heading(chosen: tuple[Column, ...], width: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from anyclaude.events import EngineState, SystemEvent, TierStats
 from tui import format as f
@@ -24,7 +25,19 @@ _LEVELS: dict[str, tuple[str, Tone]] = {
 }
 
 
-def cache_lines(tiers: Sequence[TierStats], history: History, width: int) -> list[Line]:
+class Detail(enum.IntEnum):
+    """What is said beside the figures of each tier, as far as there is room: each of these with
+    all that is before it."""
+
+    FIGURES = 0
+    PLOT = 1
+    SAVINGS = 2
+    LIMITS = 3
+
+
+def cache_lines(
+    tiers: Sequence[TierStats], history: History, width: int, detail: Detail = Detail.LIMITS
+) -> list[Line]:
     """Per tier what it holds and what it saved, then how much of the prompts was reused."""
     if not tiers:
         text = " Hits, size and time saved of each cache tier show here when the model is ready."
@@ -45,17 +58,17 @@ def cache_lines(tiers: Sequence[TierStats], history: History, width: int) -> lis
             saved = f.count(tier.tokens_saved)
             figures = f" {f.count(tier.hits):>5}{figures}  {saved:>5} {time:>6}"
         lines.append(line((f" {fit(tier.tier, name)}", "strong"), figures))
-        if tier.limit_bytes:
+        if tier.limit_bytes and detail >= Detail.LIMITS:
             parts = meter(tier.bytes / tier.limit_bytes, max(4, width - 12))
             lines.append(line(" ", *parts, (f" of {f.size(tier.limit_bytes)}", "muted")))
-        if tier.hits and not wide:
+        if tier.hits and not wide and detail >= Detail.SAVINGS:
             noun = "hit" if tier.hits == 1 else "hits"
             saved = f" {f.count(tier.hits)} {noun} saved {f.count(tier.tokens_saved)} tok {time}"
             lines.append(line((saved, "muted"), hang=1))
-    return [*lines, *_reuse_lines(history, width)]
+    return [*lines, *_reuse_lines(history, width, plotted=detail >= Detail.PLOT)]
 
 
-def _reuse_lines(history: History, width: int) -> list[Line]:
+def _reuse_lines(history: History, width: int, *, plotted: bool) -> list[Line]:
     """How much of the prompts needn't be read again, over the minutes there were any."""
     since = history.reuse.since
     if since is None:
@@ -65,6 +78,8 @@ def _reuse_lines(history: History, width: int) -> list[Line]:
     if found is None:
         return []
     head = line((" prompt tokens reused ", "muted"), (f"{100 * found.mean:.0f}%", "strong"))
+    if not plotted:
+        return [head]
     curve = Curve(partial(history.reuse.points, history.at, span), "ok", filled=True)
     axes = Axes(1.0, lambda value: f"{100 * value:.0f}%", span)
     return [head, *plot([curve], axes, width, _REUSE_ROWS)]
@@ -107,18 +122,18 @@ def event_lines(events: Sequence[SystemEvent]) -> list[Line]:
     """Newest first: when, how bad, of what kind, and the message."""
     if not events:
         return [line((" Model loads, flushes and errors show here.", "muted"), hang=1)]
-    lines: list[Line] = []
-    for event in events:
-        mark, tone = _LEVELS[event.level]
-        lines.append(
-            line(
-                (f" {f.clock(event.at)} ", "muted"),
-                (f"{mark} ", tone),
-                (event.message, "text" if event.level == "info" else tone),
-                hang=12,
-            )
-        )
-    return lines
+    return [_event_line(event) for event in events]
+
+
+@lru_cache(maxsize=1_000)
+def _event_line(event: SystemEvent) -> Line:
+    mark, tone = _LEVELS[event.level]
+    return line(
+        (f" {f.clock(event.at)} ", "muted"),
+        (f"{mark} ", tone),
+        (event.message, "text" if event.level == "info" else tone),
+        hang=12,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._pane = 1
         self._welcome: Welcome | None = None
         self._offers = (False, False, False)
+        self._moving = False
         self._place = ("", False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -251,15 +252,16 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def redraw(self) -> None:
         """After the view was changed by hand."""
-        self.list.sync(None)
+        self.list.sync()
         self.requests.sync_frame()
         self.sync_inspector()
         self._sync_offers()
 
-    def redraw_all(self) -> None:
-        """After something that any row may show was changed by hand."""
-        self.list.refresh()
-        self.redraw()
+    def _redraw_around(self) -> None:
+        """What else changes with the cursor, once that is seen in its new place."""
+        self._moving = False
+        self.sync_inspector()
+        self._sync_offers()
 
     def _show_pane(self, number: int) -> None:
         self._pane = number
@@ -295,7 +297,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
                 self._show_pane(number)
 
     def on_request_list_moved(self) -> None:
-        self.redraw()
+        self.requests.sync_frame()
+        if not self._moving:
+            self._moving = True
+            self.call_after_refresh(self._redraw_around)
 
     def on_request_list_inspect(self) -> None:
         self.action_inspect()

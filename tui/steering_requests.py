@@ -125,7 +125,7 @@ class RequestSteering(Desk):
     async def _pin(self, control: Control, session_id: str, pinned: bool) -> None:
         await control.pin(session_id, pinned)
         self.store.pin(session_id, pinned)
-        self.main.redraw_all()
+        self.main.redraw()
         word = "is pinned: its prompts stay in memory" if pinned else "is no longer pinned"
         self._say(f"Session {f.one_line(session_id)[:8]} {word}")
 

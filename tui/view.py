@@ -56,44 +56,28 @@ class ListView:
         line = self.cursor
         return None if line is None else self.rows[line]
 
-    def active_lines(self) -> set[int]:
-        """Lines of running and waiting requests: their figures move by themselves."""
-        if self.frozen:
-            return set()
-        found: set[int] = set()
-        for row in self._store.active:
-            line = bisect_left(self.rows, row.seq, key=_seq)
-            if line < len(self.rows) and self.rows[line] is row:
-                found.add(line)
-        return found
-
-    def update(self, changes: Changes) -> set[int] | None:
-        """Takes in a batch; returns the lines to repaint, ``None`` when lines moved."""
+    def update(self, changes: Changes) -> None:
+        """Takes in a batch."""
         if self.frozen:
             self.unseen += len(changes.added)
-            return set()
-        before = len(self.rows)
+            return
         self._trim()
-        moved = len(self.rows) != before
         fresh = {row.id for row in changes.added}
-        lines: set[int] = set()
         for row in (*changes.added, *(r for r in changes.changed.values() if r.id not in fresh)):
             if row.id not in self._store.rows:
                 continue
             line = bisect_left(self.rows, row.seq, key=_seq)
             present = line < len(self.rows) and self.rows[line].seq == row.seq
-            if self._wanted(row) != present:
-                moved = True
-                if present:
-                    del self.rows[line]
-                    continue
-                insort(self.rows, row, key=_seq)
-                if not self.follow and row.id in fresh:
-                    self.unseen += 1
-            lines.add(line)
+            if self._wanted(row) == present:
+                continue
+            if present:
+                del self.rows[line]
+                continue
+            insort(self.rows, row, key=_seq)
+            if not self.follow and row.id in fresh:
+                self.unseen += 1
         if self.follow:
             self._to_end()
-        return None if moved else lines
 
     def set_filter(self, new: Filter) -> None:
         self.filter = new

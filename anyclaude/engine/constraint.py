@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import mlx.core as mx
-import numpy as np
 
 from anyclaude.dialect import Dialect
 from anyclaude.grammar.calls import AnswerGrammar, answer_grammar
@@ -280,6 +279,8 @@ def allowed(constraints: Sequence[Constraint | None], logits: mx.array) -> mx.ar
     masks = [None if c is None else c.mask() for c in constraints]
     if all(mask is None for mask in masks):
         return logits
+    import numpy as np  # When a model is there; a start should not wait for it.
+
     width = logits.shape[-1]
     table = np.ones((len(masks), width), np.bool_)
     for row, mask in zip(table, masks, strict=True):

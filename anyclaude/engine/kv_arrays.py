@@ -12,13 +12,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import mlx.core as mx
-import numpy as np
-import numpy.typing as npt
 
-Bits: TypeAlias = npt.NDArray[np.generic]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# NumPy itself is imported where it is used, when a model is there: a start should not wait for it.
+Bits: TypeAlias = "npt.NDArray[np.generic]"
 """An array's memory as NumPy sees it; bfloat16, which it lacks, as uint16."""
 
 LayerKV: TypeAlias = tuple[mx.array, mx.array]
@@ -105,6 +108,8 @@ def from_bits(bits: Bits, dtype: mx.Dtype) -> mx.array:
 
 def bits_of(array: mx.array) -> Bits:
     """The array's own memory; evaluates it."""
+    import numpy as np
+
     if array.dtype == mx.bfloat16:
         array = array.view(mx.uint16)
     return cast(Bits, np.asarray(memoryview(array)))  # type: ignore[arg-type]

@@ -8,12 +8,12 @@ left in its file's bytes until a prompt's buffers are filled from there.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import mlx.core as mx
-import numpy as np
 
 from anyclaude.caches.kv.disk_format import Blob
 from anyclaude.engine.kv import StateKV, StoredKV
@@ -30,6 +30,9 @@ from anyclaude.engine.kv_arrays import (
     join_layer,
     layer_arrays,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 ALIGN = 64
@@ -202,6 +205,8 @@ def _buffer(
     shapes: Sequence[tuple[tuple[int, ...], np.dtype[np.generic]]],
 ) -> tuple[memoryview, list[Bits]]:
     """Bytes for all of the arrays, each at a multiple of 64, and the arrays in them."""
+    import numpy as np
+
     offsets = [0]
     for shape, dtype in shapes:
         offsets.append(_after(offsets[-1], shape, dtype))
@@ -214,7 +219,7 @@ def _buffer(
 
 
 def _after(offset: int, shape: Sequence[int], dtype: np.dtype[np.generic]) -> int:
-    return -(-(offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize) // ALIGN) * ALIGN
+    return -(-(offset + math.prod(shape) * dtype.itemsize) // ALIGN) * ALIGN
 
 
 def _name(dtype: mx.Dtype) -> str:
@@ -240,6 +245,8 @@ class _Arrays:
     ) -> tuple[Bits, mx.Dtype]:
         """The next array's memory in the blob, and what it means."""
         name, shape = cast(str, described[0]), cast("list[int]", described[1:])
+        import numpy as np
+
         dtype = np.dtype(_NUMPY[name])
         view = np.ndarray(shape, dtype, self._data, self._offset)
         self._offset = _after(self._offset, shape, dtype)

@@ -6,9 +6,6 @@ import json
 import re
 from functools import lru_cache
 
-import jsonschema
-from jsonschema.exceptions import best_match
-
 from anyclaude.server.fields import Node
 from anyclaude.types import JsonObject, ToolChoice, ToolDefinition
 
@@ -63,8 +60,11 @@ def read_schema(node: Node) -> JsonObject:
 
 @lru_cache(maxsize=512)
 def _fault(text: str) -> tuple[str, str] | None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
     # Without a format checker: patterns are ECMAScript, which Python's "re" would refuse.
-    validator = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
+    validator = Draft202012Validator(Draft202012Validator.META_SCHEMA)
     try:
         error = best_match(validator.iter_errors(json.loads(text)))
     except RecursionError:

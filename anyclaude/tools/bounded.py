@@ -4,11 +4,12 @@ Schemas come from whoever configured the client, so they may be wrong or hostile
 fetched, regular expressions that could backtrack without end are not run, and a check that takes
 too many steps ends. Compiled schemas are kept by their hash. A schema is read by the draft that
 its own ``$schema`` names, 2020-12 when it names none.
+
+Importing this imports jsonschema, a quarter of a second that no start should wait for.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 
 from anyclaude.tools import patterns
+from anyclaude.tools.canonical import canonical_text, hash_of
 from anyclaude.types import JsonObject, JsonValue
 
 MAX_STEPS = 20_000
@@ -81,16 +83,6 @@ _Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterable[ValidationError] |
 _BUDGET: ContextVar[_Budget] = ContextVar("budget")
 _COMPILED: OrderedDict[str, _Compiled] = OrderedDict()
 _LOCK = Lock()
-
-
-def canonical_text(schema: JsonObject) -> str:
-    """The schema as JSON with sorted keys: equal schemas have equal texts."""
-    return json.dumps(schema, sort_keys=True, separators=(",", ":"))
-
-
-def hash_of(text: str) -> str:
-    """A hash of a canonical text, 16 hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def find_errors(schema: JsonObject, value: JsonValue, limit: int) -> Errors:

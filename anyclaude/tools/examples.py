@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from anyclaude.tools.bounded import canonical_text
+from anyclaude.tools.canonical import canonical_text
 from anyclaude.tools.validate import check_input
 from anyclaude.types import MessagesRequest, ToolDefinition
 

@@ -9,12 +9,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
-
-from jsonschema.exceptions import ValidationError
+from typing import TYPE_CHECKING, cast
 
 from anyclaude.records import UNCHECKED, ToolIssue
 from anyclaude.types import JsonValue
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 Path = tuple[str | int, ...]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from anyclaude.records import ToolVersion
-from anyclaude.tools.bounded import canonical_text, hash_of
+from anyclaude.tools.canonical import canonical_text, hash_of
 from anyclaude.tools.trace import Diff, diff
 from anyclaude.types import ToolDefinition
 

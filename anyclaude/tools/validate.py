@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import cast
 
 from anyclaude.records import ToolIssue
-from anyclaude.tools.bounded import find_errors
 from anyclaude.tools.issues import Fault, faults_of, not_json, path_text, short
 from anyclaude.types import JsonObject, JsonValue
 
@@ -98,6 +97,8 @@ def check_input(schema: JsonObject, arguments: JsonValue) -> Checked:
 
 def find_faults(schema: JsonObject, arguments: JsonValue) -> Faults:
     """The faults of ``arguments`` under ``schema``, :data:`MAX_FAULTS` at most."""
+    from anyclaude.tools.bounded import find_errors
+
     errors = find_errors(schema, arguments, MAX_FAULTS)
     faults = tuple(fault for error in errors.errors for fault in faults_of(error))
     return Faults(faults[:MAX_FAULTS], errors.notes)

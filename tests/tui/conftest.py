@@ -106,8 +106,9 @@ class Stage:
         self.clock, self.copied = clock, copied
 
     async def settle(self) -> None:
-        """Lets workers end and the screen come to rest, with a tick before and after."""
+        """Lets workers end and the screen come to rest, with ticks before and after."""
         self.app.tick()
+        self.app.tick()  # What is selected is looked into when it was a tick ago.
         await self.app.workers.wait_for_complete()
         self.app.tick()
         await self.pilot.pause()

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from textual._compositor import Compositor
+from textual.geometry import Size
+from textual.widget import Widget
 
 from anyclaude.errors import AnyclaudeError
 from anyclaude.events import (
@@ -22,11 +25,15 @@ from anyclaude.events import (
     RequestReceived,
     Vitals,
 )
+from anyclaude.records import RequestDetail
 from tests.tui.conftest import Opener
-from tests.tui.fake_source import NOON, READY
+from tests.tui.fake_source import NOON, READY, request
 from tui.bench import __main__ as bench
 from tui.bench.terminal import Terminal, row_of
 from tui.bench.traffic import RATE, logged, traffic
+from tui.columns import Moment
+from tui.format import clock
+from tui.request_row import RequestRow
 from tui.state import KEEP_EVENTS, KEEP_OUTPUTS, KEEP_ROWS, Store
 from tui.widgets.page import Page
 from tui.widgets.requests import RequestList
@@ -93,6 +100,117 @@ async def test_a_running_answer_paints_its_own_line(console: Opener, painted: Co
             await stage.pilot.pause()
         assert painted["RequestList"] <= 3 * 10
         assert painted["Page"] == 0
+
+
+@pytest.fixture
+def laid_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """How often a whole screen was laid out."""
+    counts: Counter[str] = Counter()
+    real = Compositor.reflow
+
+    def counted(self: Compositor, parent: Widget, size: Size) -> object:
+        counts["reflow"] += 1
+        return real(self, parent, size)
+
+    monkeypatch.setattr(Compositor, "reflow", counted)
+    yield counts
+
+
+async def test_a_key_paints_the_line_it_leaves_and_the_one_it_comes_to(
+    console: Opener, painted: Counter[str], laid_out: Counter[str]
+) -> None:
+    async with console() as stage:
+        await stage.send(READY, *logged(500, NOON))
+        await stage.press("k", "k")
+        for key, line in [("k", 496), ("j", 497)]:
+            painted.clear()
+            laid_out.clear()
+            await stage.press(key)
+            assert stage.app.view.cursor == line
+            assert painted["RequestList"] == 2 and not laid_out
+            assert stage.app.main.inspector.found.id == stage.app.view.rows[line].id
+
+
+async def test_the_cursor_is_seen_before_what_the_inspector_says_of_it(console: Opener) -> None:
+    async with console() as stage:
+        await stage.send(READY, *logged(500, NOON))
+        await stage.press("k")
+        main, seen = stage.app.main, list[bool]()
+        real = main.inspector.sync
+
+        def noted(row: RequestRow | None, moment: Moment) -> None:
+            assert row is not None
+            strips = main._compositor.render_strips()
+            seen.append(any(f"▌  {clock(row.at)}" in strip.text for strip in strips))
+            real(row, moment)
+
+        main.inspector.sync = noted  # type: ignore[method-assign]
+        await stage.pilot.press("k")
+        await stage.pilot.pause()
+        assert seen == [True]
+
+
+async def test_what_the_cursor_only_passes_is_not_looked_into(console: Opener) -> None:
+    async with console() as stage:
+        await stage.send(READY, *logged(500, NOON))
+        asked: list[str] = []
+        real = stage.source.fake.detail
+
+        async def noted(request_id: str) -> RequestDetail:
+            asked.append(request_id)
+            return await real(request_id)
+
+        stage.source.fake.detail = noted  # type: ignore[method-assign]
+        for _ in range(5):
+            await stage.pilot.press("k")
+            stage.app.tick()
+            await stage.pilot.pause()
+        assert not asked
+        await stage.settle()
+        row = stage.app.view.selected
+        assert row is not None and asked == [row.id]
+
+
+async def test_more_rows_move_the_scrollbar_and_lay_nothing_out(
+    console: Opener, laid_out: Counter[str]
+) -> None:
+    async with console() as stage:
+        await stage.send(READY, *logged(500, NOON))
+        rows = stage.app.main.list
+        laid_out.clear()
+        await stage.send(*(e for n in range(20) for e in request(f"b{n:03d}", NOON + n)))
+        assert rows.vertical_scrollbar.window_virtual_size == rows.virtual_size.height == 520
+        assert rows.scroll_offset.y == rows.max_scroll_y and not laid_out
+
+
+async def test_a_moving_figure_in_the_frame_paints_that_row_alone(
+    console: Opener, painted: Counter[str]
+) -> None:
+    async with console() as stage:
+        await stage.send(READY, *logged(500, NOON))
+        before = stage.text().splitlines()
+        painted.clear()
+        pane = stage.app.main.requests
+        pane._frame.show("1 Requests", "so many requests")
+        await stage.pilot.pause()
+        after = stage.text().splitlines()
+        (changed,) = (n for n, (a, b) in enumerate(zip(before, after, strict=True)) if a != b)
+        assert "so many requests" in after[changed] and changed == pane.region.bottom - 1
+        assert not painted
+
+
+async def test_lines_that_are_kept_take_the_colours_of_another_theme(console: Opener) -> None:
+    async with console() as stage:
+        await stage.send(READY, *logged(500, NOON))
+        panes = (stage.app.main.list, stage.app.main.query_one("#cache", Page))
+        before = [list(pane.render_line(0)) for pane in panes]
+        assert before == [list(pane.render_line(0)) for pane in panes]
+        stage.app.theme = "anyclaude-light"
+        await stage.settle()
+        for pane, old in zip(panes, before, strict=True):
+            new = list(pane.render_line(0))
+            assert [s.text for s in new] == [s.text for s in old]
+            assert all(a.style != b.style for a, b in zip(new, old, strict=True))
 
 
 # --------------------------------------------------------------------------------- what is kept

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from textual.geometry import Size
-from textual.widgets import Footer
 
 from anyclaude.events import RequestFinished
 from anyclaude.records import RequestDetail, RequestRecord
@@ -13,7 +14,9 @@ from tests.tui.fake_source import NOON, READY, request
 from tests.tui.inspector_scene import CLEARED, conversation, source
 from tui.inspect import TABS
 from tui.inspect.text import LONGEST, MOST
+from tui.lines import Span
 from tui.widgets import page as page_module
+from tui.widgets.foot import Foot
 from tui.widgets.inspector import InspectorPage
 from tui.widgets.page import Page
 from tui.widgets.tabrow import TabRow, window
@@ -64,7 +67,7 @@ async def test_d_is_a_key_of_the_prompt_alone(console: Opener) -> None:
         await stage.press("d")
         assert not stage.app.main.inspector.whole
         await stage.press("left", "left", "left")
-        assert stage.app.main.query_one(Footer).is_mounted
+        assert stage.app.main.query_one(Foot).is_mounted
         assert "Diff/all" in str(stage.text().splitlines()[-1])
 
 
@@ -249,9 +252,9 @@ class _Counts:
             self.drawn += isinstance(page, InspectorPage)
             return draw(page, y)
 
-        def counted_slice(page: Page, upto: int = 0) -> None:
+        def counted_slice(page: Page, seen: Sequence[tuple[Span, ...]], upto: int = 0) -> None:
             before = len(page._rows)
-            go_on(page, upto)
+            go_on(page, seen, upto)
             self.slices.append(len(page._rows) - before)
 
         monkeypatch.setattr(page_module, "wrap", counted_wrap)

@@ -255,6 +255,30 @@ async def test_rows_that_go_at_the_top_do_not_move_what_one_looks_at(console: Op
         assert stage.app.view.cursor == 34 and rows.scroll_offset.y > 0
 
 
+async def test_how_the_list_behaves_is_said_at_every_width(console: Opener) -> None:
+    async with console(size=(40, 20), source=_source()) as stage:
+        await stage.send(*session())
+        await _resize(stage, (40, 20))
+        head = stage.text().splitlines()[0]
+        assert head.endswith("FOLLOW") and "run" in head and "SmolLM" in head
+        await _resize(stage, (60, 40))
+        assert stage.text().splitlines()[0].startswith(" anyclaude ● :8082")
+
+
+@pytest.mark.parametrize("size", SIZES, **_ids)
+async def test_every_tier_and_system_prompt_is_in_sight(
+    console: Opener, size: tuple[int, int]
+) -> None:
+    async with console(size=size, source=_source()) as stage:
+        await streaming(stage)
+        await stage.press("2")
+        text = stage.text()
+        for words in (" kv ", "main 3f2a", "subagent b07d", "title 09c4"):
+            assert words in text, words
+        page = stage.app.main.query_one("#cache", Page)
+        assert page.virtual_size.height <= page.size.height
+
+
 # ------------------------------------------------------------------------------------- pictures
 
 

@@ -16,10 +16,10 @@ class Board:
         self.store = Store(keep)
         self.view = ListView(self.store)
 
-    def feed(self, *events: object) -> set[int] | None:
+    def feed(self, *events: object) -> None:
         for event in events:
             self.store.apply(event, NOON)  # type: ignore[arg-type]
-        return self.view.update(self.store.take_changes())
+        self.view.update(self.store.take_changes())
 
     def done(self, *suffixes: str) -> None:
         for suffix in suffixes:
@@ -79,7 +79,7 @@ def test_rows_enter_and_leave_a_filter_in_their_order() -> None:
     board.feed(*received("0001", NOON))
     board.done("0002")
     assert board.shown == "0002"
-    assert board.feed(request("0001", NOON)[-1]) is None
+    board.feed(request("0001", NOON)[-1])
     assert board.shown == "0001 0002"
     board.view.set_filter(parse("status:queued"))
     board.feed(*received("0003", NOON))
@@ -95,16 +95,6 @@ def test_errors_only_shows_failures_and_bad_calls() -> None:
     board.feed(*received("0003", NOON), call("0003", NOON, "Edit", "failed", (MISSING,)))
     board.view.toggle_errors()
     assert board.shown == "0002 0003"
-
-
-def test_only_changed_lines_are_repainted() -> None:
-    board = Board()
-    board.done("0001")
-    board.feed(*received("0002", NOON))
-    board.done("0003")
-    live = "req_00000000000000000002"
-    assert board.feed(OutputDelta(live, "text", "x", 1)) == {1}
-    assert board.view.active_lines() == {1}
 
 
 def test_frozen_rows_stand_still_and_can_be_filtered() -> None:

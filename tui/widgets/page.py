@@ -6,27 +6,23 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
-from textual.geometry import Size
-from textual.scroll_view import ScrollView
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.lines import TONES, Line, Span, Tone, wrap
+from tui.lines import Line, Span, wrap
+from tui.widgets.drawn import Drawn
 from tui.widgets.place import Hand
 
 SLICE = 4_000
 """Rows wrapped in one go; the keys get their turn before the next ones."""
 
-TONE_CLASSES: set[str] = {f"tone--{tone}" for tone in TONES}
-
 
 class Frame:
-    """The title and subtitle of a pane's border; setting one repaints the whole pane."""
+    """The title and subtitle of a pane's border."""
 
     def __init__(self, pane: Widget) -> None:
         self._pane = pane
@@ -34,16 +30,29 @@ class Frame:
 
     def show(self, title: str, subtitle: str = "") -> None:
         """Sets both, as plain text, when they are not what is there already."""
-        if (title, subtitle) != self._shown:
-            self._shown = (title, subtitle)
-            self._pane.border_title = Content(title)
-            self._pane.border_subtitle = Content(subtitle)
+        (old_title, old_subtitle), self._shown = self._shown, (title, subtitle)
+        if title != old_title:
+            self._pane._border_title = _one_line(title)
+            self._repaint_border(0)
+        if subtitle != old_subtitle:
+            self._pane._border_subtitle = _one_line(subtitle)
+            self._repaint_border(self._pane.outer_size.height - 1)
+
+    def _repaint_border(self, row: int) -> None:
+        """Repaints one row of the border. What Textual offers for titles repaints the whole pane
+        with all that is in it, and the figures in them change many times a second."""
+        pane = self._pane
+        left, top = pane.content_offset
+        pane.refresh(Region(-left, row - top, pane.outer_size.width, 1))
 
 
-class Page(ScrollView, can_focus=True, inherit_bindings=False):
+def _one_line(text: str) -> Content:
+    return Content(text).expand_tabs(4).split()[0]
+
+
+class Page(Drawn, can_focus=True, inherit_bindings=False):
     """Shows lines wrapped to its width. Unchanged lines keep their rows between updates."""
 
-    COMPONENT_CLASSES = TONE_CLASSES
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "scroll_down", "Down", show=False, id="page.down"),
         Binding("k,up", "scroll_up", "Up", show=False, id="page.up"),
@@ -140,11 +149,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         row = y + self.scroll_offset.y
         spans = self._rows[row] if row < len(self._rows) else ()
-        segments = [Segment(text, self.tone(tone)) for text, tone in spans]
-        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
-
-    def tone(self, tone: Tone) -> Style:
-        return self.get_component_rich_style(f"tone--{tone}")
+        return self.drawn(spans, lambda: spans)
 
     @property
     def _room(self) -> int:
@@ -175,13 +180,21 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
             if old is not new and old != new:
                 break
             same += 1
+        seen = self._in_sight()
         self._rows = self._rows[: self._starts[same]] if same < len(self._starts) else self._rows
         self._starts = self._starts[:same]
         self._wrapped_at = width
-        self._wrap_on(upto)
+        self._wrap_on(seen, upto)
 
-    def _wrap_on(self, upto: int = 0) -> None:
-        """Wraps a slice of rows, but at least so many lines, and comes back for the rest."""
+    def _in_sight(self) -> list[tuple[Span, ...]]:
+        """The rows there is room for, from the one at the top on."""
+        top, height = self.scroll_offset.y, self.size.height
+        rows = self._rows[top : top + height]
+        return rows + [()] * (height - len(rows))
+
+    def _wrap_on(self, seen: Sequence[tuple[Span, ...]], upto: int = 0) -> None:
+        """Wraps a slice of rows, but at least so many lines, and comes back for the rest; what
+        then looks otherwise than in ``seen`` is repainted."""
         rows, starts, width = self._rows, self._starts, self._wrapped_at
         end = len(rows) + SLICE
         for entry in self._entries[len(starts) :]:
@@ -189,12 +202,13 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
                 break
             starts.append(len(rows))
             rows += wrap(entry, width)
-        self.virtual_size = Size(width, len(rows))
-        self.refresh()
+        self.set_extent(width, len(rows))
+        pairs = enumerate(zip(seen, self._in_sight(), strict=True))
+        self.repaint([y for y, (old, new) in pairs if old is not new and old != new])
         if len(starts) < len(self._entries) and not self._more:
             self._more = True
             self.call_later(self._wrap_rest)
 
     def _wrap_rest(self) -> None:
         self._more = False
-        self._wrap_on()
+        self._wrap_on(self._in_sight())

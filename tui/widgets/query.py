@@ -23,7 +23,8 @@ from tui.lines import Tone, fit, line
 from tui.sql.completion import Catalog, Offer, complete
 from tui.sql.history import Recall
 from tui.sql.words import WordKind, statement_at, words
-from tui.widgets.page import TONE_CLASSES, Frame
+from tui.widgets.drawn import TONE_CLASSES
+from tui.widgets.page import Frame
 
 LONGEST = 100_000
 """Characters that can be pasted at once."""

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Hashable, Sized
 from typing import ClassVar, Protocol
 
-from rich.segment import Segment
-from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
-from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
 from tui import columns
 from tui.filters import Filter, parse
-from tui.request_row import Phase
+from tui.lines import Span
+from tui.request_row import Phase, RequestRow
 from tui.state import Changes, Store
 from tui.view import ListView
-from tui.widgets.page import TONE_CLASSES, Frame, Page
+from tui.widgets.drawn import BAR, TONE_CLASSES, Drawn
+from tui.widgets.page import Frame, Page
 from tui.widgets.place import Hand
 
 _HINT = "any word, or status: model: tool: cache: ttft>1 in>20k"
 
 
-class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
+class RequestList(Drawn, can_focus=True, inherit_bindings=False):
     """The lines themselves. The view holds cursor and rows; this only paints them."""
 
     COMPONENT_CLASSES = TONE_CLASSES | {"list--cursor", "list--cursor-blurred"}
@@ -57,7 +55,8 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
         self._store = store
         self._view = view
         self._now = now
-        self._painted: int | None = None
+        self._cursor_at: int | None = None
+        self._painted: dict[int, Hashable] = {}
         self._hand = Hand()
         self._place = (0, 0)
         self._trimmed = view.trimmed
@@ -66,16 +65,14 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
     def room(self) -> int:
         return self.scrollable_content_region.width
 
-    def sync(self, lines: set[int] | None) -> None:
-        """Repaints these lines, or with ``None`` all of them because lines moved."""
-        if lines is None:
-            self.virtual_size = Size(self.room, len(self._view.rows))
-            self._shift(self._view.trimmed - self._trimmed)
-            self.refresh()
-        else:
-            for line in lines:
-                self.refresh_line(line)
+    def sync(self) -> None:
+        """Repaints the lines in sight that say something else now."""
+        self.set_extent(self.room, len(self._view.rows))
+        self._shift(self._view.trimmed - self._trimmed)
         self._show_cursor()
+        height = self.size.height
+        stale = [y for y in range(height) if self._painted.get(y) != self._line_at(y)[0]]
+        self.repaint(stale)
 
     def _shift(self, gone: int) -> None:
         """Goes up with the rows when the oldest are gone, so that nobody's place moves."""
@@ -85,7 +82,8 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def on_resize(self, event: Resize) -> None:
         self._hand.resized(self.size)
-        self.virtual_size = Size(self.room, len(self._view.rows))
+        self.set_extent(self.room, len(self._view.rows))
+        self._painted.clear()
         self.refresh()
         self._show_cursor()
         if not self._view.follow:
@@ -110,11 +108,9 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
         self.scroll_to(y=self._hand.puts(top), animate=False, force=True)
 
     def _show_cursor(self) -> None:
-        """Repaints the cursor where it was and is, and while following brings it in sight."""
+        """Brings the cursor in sight when it was moved, and always while following."""
         cursor = self._view.cursor
-        for line in {self._painted, cursor} - {None}:
-            self.refresh_line(line)  # type: ignore[arg-type]
-        moved, self._painted = cursor != self._painted, cursor
+        moved, self._cursor_at = cursor != self._cursor_at, cursor
         if cursor is not None and (moved or self._view.follow):
             self._reveal(cursor)
 
@@ -126,36 +122,39 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
             self._go(line - height + 1)
 
     def render_line(self, y: int) -> Strip:
+        key, row = self._line_at(y)
+        self._painted[y] = key
+        if row is None:
+            return self.blank()
+        under = self._under(y)
+        bar = columns.PINNED if row.pinned and under else BAR
+        return self.drawn(key, lambda: self._spans(row), under, bar)
+
+    def _line_at(self, y: int) -> tuple[Hashable, RequestRow | None]:
+        """What the line at row ``y`` of the widget depends on, and the request it shows."""
         line = y + self.scroll_offset.y
-        width = self.size.width
         if line >= len(self._view.rows):
-            return Strip.blank(width, self.rich_style)
+            return None, None
         row = self._view.rows[line]
+        # One that has ended only says something else when its version is another.
+        says = tuple(self._spans(row)) if row.active else (row.id, row.version)
+        return (says, self._under(y)), row
+
+    def _spans(self, row: RequestRow) -> list[Span]:
         position = self._store.queue_position(row) if row.phase is Phase.QUEUED else 0
         moment = columns.Moment(self._now(), position)
-        spans = columns.cells(row, columns.columns(self.room), moment, self.room)
-        chosen = line == self._view.cursor
-        under = self._cursor_style() if chosen else Style()
-        segments = [
-            Segment(text, self.get_component_rich_style(f"tone--{tone}") + under)
-            for text, tone in spans
-        ]
-        if chosen:
-            bar = self.get_component_rich_style("tone--pick") + under
-            first = segments[0]
-            segments[0] = Segment(first.text[1:], first.style)
-            segments.insert(0, Segment(columns.PINNED if row.pinned else "▌", bar))
-        return Strip(segments).adjust_cell_length(width, self.rich_style + under)
+        return columns.cells(row, columns.columns(self.room), moment, self.room)
 
-    def _cursor_style(self) -> Style:
-        name = "list--cursor" if self.has_focus else "list--cursor-blurred"
-        style = self.get_component_rich_style(name)
-        return Style(bgcolor=style.bgcolor, bold=style.bold or None)
+    def _under(self, y: int) -> str:
+        """The component class of the cursor, where it is."""
+        if y + self.scroll_offset.y != self._view.cursor:
+            return ""
+        return "list--cursor" if self.has_focus else "list--cursor-blurred"
 
     # -------------------------------------------------------------------------------- by hand
 
     def _changed(self) -> None:
-        self._show_cursor()
+        self.sync()
         self.post_message(self.Moved())
 
     def action_move(self, lines: int) -> None:
@@ -191,14 +190,10 @@ class RequestList(ScrollView, can_focus=True, inherit_bindings=False):
         """The base class scrolls; following resumes only when asked for."""
 
     def on_focus(self) -> None:
-        self._repaint_cursor()
+        self.sync()
 
     def on_blur(self) -> None:
-        self._repaint_cursor()
-
-    def _repaint_cursor(self) -> None:
-        if self._painted is not None:
-            self.refresh_line(self._painted)
+        self.sync()
 
 
 class Filtered(Protocol):
@@ -322,10 +317,9 @@ class RequestsPane(Vertical):
 
     def sync(self, changes: Changes) -> None:
         """Takes in a batch of changes and repaints what they touch."""
-        lines = self._view.update(changes) if changes else set()
-        if lines is not None:
-            lines |= self._view.active_lines()
-        self.query_one(RequestList).sync(lines)
+        if changes:
+            self._view.update(changes)
+        self.query_one(RequestList).sync()
         self.sync_frame()
 
     def sync_frame(self) -> None:

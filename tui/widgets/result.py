@@ -16,7 +16,7 @@ from textual.strip import Strip
 from anyclaude.records import SqlResult
 from tui.lines import Tone, fit
 from tui.sql.grid import Grid, ResultColumn, position
-from tui.widgets.page import TONE_CLASSES
+from tui.widgets.drawn import TONE_CLASSES
 
 _NOTHING = Grid(SqlResult((), ()))
 

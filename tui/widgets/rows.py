@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
-from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.lines import Line
-from tui.widgets.page import TONE_CLASSES
+from tui.widgets.drawn import TONE_CLASSES, Drawn
 
 
-class Rows(ScrollView, can_focus=True, inherit_bindings=False):
+class Rows(Drawn, can_focus=True, inherit_bindings=False):
     """Draws ``count`` lines, none of which is wrapped; the first cell of each is the cursor's."""
 
     COMPONENT_CLASSES = TONE_CLASSES | {"rows--cursor", "rows--cursor-blurred"}
@@ -55,7 +51,7 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._count = 0
-        self._draw: Callable[[int], Line] = lambda index: Line()
+        self._draw_line: Callable[[int], Line] = lambda index: Line()
         self._cursor = 0
 
     @property
@@ -70,10 +66,8 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
 
     def show(self, count: int, draw: Callable[[int], Line], cursor: int) -> None:
         """Repaints; ``draw`` gives the line of an index."""
-        self._count, self._draw = count, draw
-        size = Size(self.room, count)
-        if size != self.virtual_size:
-            self.virtual_size = size
+        self._count, self._draw_line = count, draw
+        self.set_extent(self.room, count)
         moved = cursor != self._cursor
         self._cursor = max(0, min(count - 1, cursor))
         self.refresh()
@@ -81,32 +75,21 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
             self._reveal()
 
     def on_resize(self, event: Resize) -> None:
-        self.virtual_size = Size(self.room, self._count)
+        self.set_extent(self.room, self._count)
         self._reveal()
         self.post_message(self.Sized())
 
     def render_line(self, y: int) -> Strip:
         index = y + self.scroll_offset.y
-        width = self.size.width
         if index >= self._count:
-            return Strip.blank(width, self.rich_style)
-        chosen = index == self._cursor
-        under = self._cursor_style() if chosen else Style()
-        segments = [
-            Segment(text, self.get_component_rich_style(f"tone--{tone}") + under)
-            for text, tone in self._draw(index).spans
-        ]
-        if chosen and segments:
-            bar = self.get_component_rich_style("tone--pick") + under
-            first = segments[0]
-            segments[0] = Segment(first.text[1:], first.style)
-            segments.insert(0, Segment("▌", bar))
-        return Strip(segments).adjust_cell_length(width, self.rich_style + under)
+            return self.blank()
+        spans = self._draw_line(index).spans
+        return self.drawn(spans, lambda: spans, self._cursor_class(index))
 
-    def _cursor_style(self) -> Style:
-        name = "rows--cursor" if self.has_focus else "rows--cursor-blurred"
-        style = self.get_component_rich_style(name)
-        return Style(bgcolor=style.bgcolor, bold=style.bold or None)
+    def _cursor_class(self, index: int) -> str:
+        if index != self._cursor:
+            return ""
+        return "rows--cursor" if self.has_focus else "rows--cursor-blurred"
 
     def _reveal(self) -> None:
         height, top = self.scrollable_content_region.height, self.scroll_offset.y

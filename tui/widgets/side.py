@@ -10,7 +10,7 @@ from textual.events import Click, Resize
 from textual.message import Message
 
 from tui.misses import head_lines
-from tui.panels import cache_lines, error_lines, event_lines
+from tui.panels import Detail, cache_lines, error_lines, event_lines
 from tui.state import Store, ToolError
 from tui.widgets.page import Frame, Page
 
@@ -38,12 +38,17 @@ class CachePane(Page):
         tiers = vitals.tiers if vitals else ()
         history, heads = self._store.history, self._store.heads
         # The plot moves with the seconds, which the figures of each of them bring along.
-        state = (tiers, history.revision, heads)
-        if state != self._shown:
-            self._shown = state
-            width = self.scrollable_content_region.width
-            lines = [*cache_lines(tiers, history, width), *head_lines(heads, width)]
-            self.show(lines, anew=False)
+        state = (tiers, history.reuse.since, int(history.at), heads)
+        if state == self._shown:
+            return
+        self._shown = state
+        width, height = self.scrollable_content_region.size
+        table = head_lines(heads, width)
+        for detail in reversed(Detail):
+            lines = [*cache_lines(tiers, history, width, detail), *table]
+            if len(lines) <= height:
+                break
+        self.show(lines, anew=False)
 
 
 class ErrorsPane(Page):

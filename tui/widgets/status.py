@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.style import Style
 from textual.widgets import Static
 
-from anyclaude.events import EnginePhase
+from anyclaude.events import EnginePhase, Vitals
 from tui import format as f
 from tui.keys import key_name
 from tui.lines import fit
@@ -30,6 +30,8 @@ _STATES: dict[EnginePhase, tuple[str, str]] = {
 _MARKS: dict[Severity, str] = {"error": "x", "warn": "!", "info": "‖"}
 _SPARK = 8
 _VITALS = 7
+_SHORTEST_NAME = 6
+"""Cells of the model's name that are worth more than what stands before it."""
 
 
 class Row(Static):
@@ -52,19 +54,27 @@ class Header(Row):
     def sync(self, store: Store, view: ListView, address: str, ending: bool) -> None:
         engine = store.engine
         mark, colour = _STATES[engine.phase]
-        before = [(" anyclaude ", "bold"), (f"{mark} ", colour)]
-        if address:
-            before.append((f"{_place(address)}  ", "$text-muted"))
+        state: list[tuple[str, str]] = [(f"{mark} ", colour)]
+        place: list[tuple[str, str]] = [(f"{_place(address)}  ", "$text-muted")] if address else []
+        doing: list[tuple[str, str]] = []
         if engine.phase == "loading":
-            before.append((f"loading {100 * engine.progress:.0f}%  ", "$accent"))
+            doing = [(f"loading {100 * engine.progress:.0f}%  ", "$accent")]
         elif engine.phase != "ready":
-            before.append((f"{engine.phase}  ", colour))
+            doing = [(f"{engine.phase}  ", colour)]
         after = [(f"  {store.running} run {store.waiting} wait", "")]
         after += [(f"  {word}", "bold $accent") for word in _modes(store, view, ending)]
-        # The model's name gives way: what is after it must stay in sight.
-        room = self.size.width - sum(len(text) for text, _ in (*before, *after))
+        # What is after the model's name must stay in sight: our own name gives way to that, then
+        # the address, then the model's name.
         name = f.short_model(engine.model)
-        if self.size.width and cell_len(name) > room:
+        heads = (
+            [(" anyclaude ", "bold"), *state, *place, *doing],
+            [(" ", ""), *state, *place, *doing],
+            [(" ", ""), *state, *doing],
+        )
+        width, least = self.size.width, min(cell_len(name), _SHORTEST_NAME)
+        rooms = [(width - _cells([[*head, *after]]), head) for head in heads]
+        room, before = next((pair for pair in rooms if pair[0] >= least), rooms[-1 if width else 0])
+        if width and cell_len(name) > room:
             name = fit(name, max(1, room))
         self.show(Content.assemble(*before, (name, "$primary"), *after))
 
@@ -91,8 +101,16 @@ def _place(address: str) -> str:
 class VitalsRow(Row):
     """Speeds, latencies, memory, and how busy the one MLX thread is."""
 
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._made_of: tuple[Vitals | None, int] | None = None
+
     def sync(self, store: Store) -> None:
         vitals = store.vitals
+        # New figures come once a second, ticks ten times.
+        before, self._made_of = self._made_of, (vitals, self.size.width)
+        if before is not None and before[0] is vitals and before[1] == self.size.width:
+            return
         if vitals is None:
             self.show(Content.styled(" no figures yet", "$text-muted"))
             return

@@ -42,10 +42,14 @@ class TabRow(Row):
         self._names = names
         self._streams = streams
         self._current, self._live = names[0], False
+        self._made_of: tuple[str, bool, int] | None = None
         self._ends: list[tuple[int, str]] = []
 
     def sync(self, current: str, live: bool) -> None:
         self._current, self._live = current, live
+        before, self._made_of = self._made_of, (current, live, self.size.width)
+        if before == self._made_of:
+            return
         shown = window(self._names, current, self.size.width or 80)
         parts: list[tuple[str, str]] = []
         self._ends = []

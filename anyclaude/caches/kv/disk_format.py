@@ -18,12 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from anyclaude.types import Tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 VERSION = 2
 TOKEN_BYTES = 4
@@ -46,7 +47,7 @@ _BODY = struct.Struct(f"<32s{_DIGEST}s{_DIGEST}sQQII")
 _ALIGN = 64  # Of the payload, so that arrays can be looked at where they lie.
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
-_Words: TypeAlias = npt.NDArray[np.uint64]
+_Words: TypeAlias = "npt.NDArray[np.uint64]"
 
 
 class Kind(IntEnum):
@@ -162,6 +163,8 @@ def checksum(data: Bytes, *, hurry: bool = False) -> bytes:
 
     In a ``hurry`` two threads share the work.
     """
+    import numpy as np  # A quarter of a second, which no start should wait for.
+
     words = ROW_BYTES // 8
     whole = len(data) // ROW_BYTES * ROW_BYTES
     total = hashlib.blake2b(digest_size=_DIGEST)
@@ -182,6 +185,8 @@ def checksum(data: Bytes, *, hurry: bool = False) -> bytes:
 
 
 def _sums(rows: _Words) -> tuple[_Words, _Words]:
+    import numpy as np
+
     return rows.sum(axis=1, dtype=np.uint64), np.bitwise_xor.reduce(rows, axis=0)
 
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from anyclaude.caches.response.control import CacheControl, NotCached, header_value
 from anyclaude.caches.response.entry import Entry, Unreadable, pack, unpack
 from anyclaude.caches.response.key import CacheKey
 from anyclaude.caches.response.memory import MemoryTier
 from anyclaude.caches.response.persistent import PersistentTier
-from anyclaude.caches.semantic.cache import Question, SemanticCache
 from anyclaude.caches.shared.tier import SharedAnswers
 from anyclaude.caches.tally import Tally
 from anyclaude.events import TierStats
 from anyclaude.types import Tier
+
+if TYPE_CHECKING:
+    # Which brings NumPy, and is off unless somebody turned it on.
+    from anyclaude.caches.semantic.cache import Question, SemanticCache
 
 _ANY = CacheControl()
 
