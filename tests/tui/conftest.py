@@ -109,9 +109,12 @@ class Stage:
         """Lets workers end and the screen come to rest, with ticks before and after."""
         self.app.tick()
         self.app.tick()  # What is selected is looked into when it was a tick ago.
-        await self.app.workers.wait_for_complete()
-        self.app.tick()
-        await self.pilot.pause()
+        for _ in range(5):  # What a worker brought may have begun another one.
+            await self.app.workers.wait_for_complete()
+            self.app.tick()
+            await self.pilot.pause()
+            if all(worker.is_finished for worker in self.app.workers):
+                break
         # What changed may have been laid out only now.
         await self.pilot.pause()
 
