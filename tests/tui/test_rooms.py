@@ -470,8 +470,7 @@ async def test_the_cache_pane_leads_to_the_tree(console: Opener) -> None:
 async def test_the_cache_pane_plots_minutes(console: Opener) -> None:
     async with console() as stage:
         minutes(stage.app.store)
-        await stage.send(*busy())
         stage.app.store.history.admitted(0, 1_000_000, NOON)
-        await stage.settle()
+        await stage.send(*busy())
         assert "44 hits saved 1.42M tok 19m40s" in stage.text()
         assert "prompt tokens reused 1" in stage.text() and "-5m" in stage.text()
