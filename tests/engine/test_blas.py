@@ -90,3 +90,20 @@ def test_whoever_chose_kernels_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
     blas.load_blas()
     assert os.environ["OPENBLAS_CORETYPE"] == "Zen"
+
+
+@pytest.mark.parametrize(("vendor", "wait"), [("GenuineIntel", None), ("AuthenticAMD", blas.SPIN)])
+def test_threads_wait_shortly_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: str, wait: str | None
+) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpu(vendor, "avx2"))
+    monkeypatch.setattr(blas, "CPU_INFO", file)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
+    monkeypatch.setattr(blas, "_candidates", list)
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT"):
+        monkeypatch.setenv(name, "")  # So that it is as before at the end.
+        monkeypatch.delenv(name)
+    blas.load_blas()
+    assert os.environ.get("OPENBLAS_THREAD_TIMEOUT") == wait
