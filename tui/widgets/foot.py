@@ -62,7 +62,7 @@ class Foot(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._hints: tuple[Hint, ...] = ()
-        self._ready = False
+        self._renewing = False
         self._hovered: Hint | None = None
 
     @property
@@ -78,12 +78,12 @@ class Foot(Widget):
 
     def _bindings_changed(self, screen: Screen[object]) -> None:
         # While another window has the keys they stay as they were.
-        if screen.app.app_focus and not self._ready and self.is_attached:
-            self._ready = True
+        if screen.app.app_focus and not self._renewing and self.is_attached:
+            self._renewing = True
             self.call_after_refresh(self._renew)
 
     def _renew(self) -> None:
-        self._ready = False
+        self._renewing = False
         if not self.is_attached:
             return
         found: dict[str, Hint] = {}
