@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from anyclaude.backend import RelayRequest
 from anyclaude.routing.values import Asked
-from anyclaude.types import ClientInfo, MessagesRequest, Role
+from anyclaude.types import ClientInfo, JsonValue, MessagesRequest, Role
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
@@ -19,9 +19,10 @@ class Arrival:
     """A request as the server took it in: its id, when, from whom, and the JSON fit for the log.
 
     ``raw``, ``headers`` and ``query`` are as they came, secrets included, for a backend that the
-    request is passed on to, without a key that opened our own door; ``key_name`` names that if it
-    is a virtual one. ``replay_of`` is the request that is run again, without a client: what it
-    tells of the client is known already, and its answer will never come back.
+    request is passed on to, without a key that opened our own door; ``payload`` is ``raw`` as
+    values, ``key_name`` names that key if it is a virtual one. ``replay_of`` is the request that is
+    run again, without a client: what it tells of the client is known already, and its answer will
+    never come back.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Arrival:
     raw: bytes = field(default=b"", repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: str = ""
+    payload: JsonValue = field(default=None, repr=False)
     key_name: str = ""
 
     @property
@@ -62,4 +64,5 @@ class Arrival:
             self.headers or self.client.headers,
             self.raw or self.body.encode("utf-8", "replace"),
             session_id=self.client.session_id,
+            payload=self.payload,
         )

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from anyclaude.dialect import Dialect, Segment
 from anyclaude.types import (
+    JsonValue,
     MessagesRequest,
     PrefixMiss,
     Role,
@@ -211,7 +212,8 @@ class RelayRequest:
 
     ``path`` is ``/v1/messages`` or ``/v1/messages/count_tokens``, ``query`` the raw query string.
     ``headers`` are the client's own, secrets included; ``body`` is as received, and its ``model``
-    becomes this one's, unless that is empty.
+    becomes this one's, unless that is empty. ``payload`` is ``body`` as values,
+    where somebody has read it, and never changed.
     """
 
     id: str
@@ -221,6 +223,7 @@ class RelayRequest:
     body: bytes = field(repr=False)
     model: str = ""
     session_id: str = ""
+    payload: JsonValue = field(default=None, repr=False)
 
 
 class Relayed(Protocol):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal
 
 from anyclaude import fastjson
+from anyclaude.types import JsonObject, JsonValue
 
 MAX_MARKS = 4  # Anthropic refuses more
-
-_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | int | float | bool | None"
-_Block: TypeAlias = dict[str, _Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,59 +25,66 @@ class CacheMarks:
     ttl: Literal["", "5m", "1h"] = ""
 
 
-def add_marks(body: bytes, marks: CacheMarks) -> bytes:
-    """``body`` with the marks, encoded anew.
+def add_marks(body: bytes, marks: CacheMarks, payload: JsonValue = None) -> bytes:
+    """``body`` with the marks, encoded anew; ``payload`` is it as values, if somebody has read it.
 
     ``body`` itself when there is nothing to mark, when it isn't a request, and when the client set
     a mark anywhere.
     """
     if not marks.system and not marks.user_turns:
         return body
-    try:
-        request = cast(_Json, fastjson.loads(body))
-    except (ValueError, RecursionError):
+    if payload is None:
+        try:
+            payload = fastjson.loads(body)
+        except (ValueError, RecursionError):
+            return body
+    if not isinstance(payload, dict) or _marked(payload):
         return body
-    if not isinstance(request, dict) or _marked(request):
-        return body
-    mark: _Block = {"type": "ephemeral"}
+    mark: JsonObject = {"type": "ephemeral"}
     if marks.ttl:
-        mark["ttl"] = marks.ttl
+        mark = {**mark, "ttl": marks.ttl}
+    changed: dict[str, JsonValue] = {}
     left = MAX_MARKS
-    if marks.system and _mark_content(request, "system", mark):
+    if marks.system and (system := _with_mark(payload.get("system"), mark)) is not None:
+        changed["system"] = system
         left -= 1
-    left -= _mark_turns(request.get("messages"), min(marks.user_turns, left), mark)
-    if left == MAX_MARKS:
-        return body
-    return fastjson.dumps(request)
+    turns = _with_marks(payload.get("messages"), min(marks.user_turns, left), mark)
+    if turns is not None:
+        changed["messages"] = turns
+    return fastjson.dumps({**payload, **changed}) if changed else body
 
 
-def _mark_turns(messages: _Json, turns: int, mark: _Block) -> int:
-    """Marks the last so many user turns that can be marked; how many it were."""
-    done = 0
-    for message in reversed(messages if isinstance(messages, list) else []):
-        if done == turns:
+def _with_marks(messages: JsonValue, turns: int, mark: JsonObject) -> JsonValue:
+    """``messages`` with the last so many user turns marked that can be; ``None`` if none can."""
+    if not isinstance(messages, list):
+        return None
+    marked, left = list(messages), turns
+    for at in reversed(range(len(marked))):
+        message = marked[at]
+        if not left:
             break
         if isinstance(message, dict) and message.get("role") == "user":
-            done += _mark_content(message, "content", mark)
-    return done
+            content = _with_mark(message.get("content"), mark)
+            if content is not None:
+                marked[at] = {**message, "content": content}
+                left -= 1
+    return marked if left < turns else None
 
 
-def _mark_content(holder: _Block, key: str, mark: _Block) -> bool:
-    """Marks the last block under ``key`` that may carry one."""
-    content = holder.get(key)
-    if isinstance(content, str):
-        if not content.strip():
-            return False
-        holder[key] = [{"type": "text", "text": content, "cache_control": mark}]
-        return True
-    for block in reversed(content if isinstance(content, list) else []):
+def _with_mark(content: JsonValue, mark: JsonObject) -> JsonValue:
+    """``content`` with its last block marked that may carry one; ``None`` if none may."""
+    if isinstance(content, str) and content.strip():
+        return [{"type": "text", "text": content, "cache_control": mark}]
+    if not isinstance(content, list):
+        return None
+    for at in reversed(range(len(content))):
+        block = content[at]
         if isinstance(block, dict) and _markable(block):
-            block["cache_control"] = mark
-            return True
-    return False
+            return [*content[:at], {**block, "cache_control": mark}, *content[at + 1 :]]
+    return None
 
 
-def _markable(block: _Block) -> bool:
+def _markable(block: JsonObject) -> bool:
     match block.get("type"):
         case "text":
             text = block.get("text")
@@ -90,18 +95,18 @@ def _markable(block: _Block) -> bool:
             return False
 
 
-def _marked(request: _Block) -> bool:
+def _marked(request: JsonObject) -> bool:
     return any(block.get("cache_control") is not None for block in _blocks(request))
 
 
-def _blocks(request: _Block) -> Iterator[_Block]:
+def _blocks(request: JsonObject) -> Iterator[JsonObject]:
     """Everything that a client may mark: the request, its tools, and blocks at any depth."""
     yield request
     for key in ("tools", "system", "messages"):
         yield from _nested(request.get(key))
 
 
-def _nested(value: _Json) -> Iterator[_Block]:
+def _nested(value: JsonValue) -> Iterator[JsonObject]:
     for block in value if isinstance(value, list) else []:
         if isinstance(block, dict):
             yield block

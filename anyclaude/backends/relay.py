@@ -83,7 +83,7 @@ class AnthropicBackend:
 
     async def relay(self, request: RelayRequest) -> Relayed:
         path = f"{request.path}?{request.query}" if request.query else request.path
-        body = add_marks(request.body, self._options.cache_marks)
+        body = add_marks(request.body, self._options.cache_marks, request.payload)
         if request.model:
             body = with_model(body, request.model)
         reply = await self._upstream.post(path, self._headers(request.headers), body)

@@ -33,7 +33,7 @@ class Decoded:
 
 def decode(body: bytes) -> Decoded:
     """Raises InvalidRequest for anything but JSON, PayloadTooLarge for too many values."""
-    if not body.strip():
+    if not body or body.isspace():
         raise InvalidRequest("the request body is empty; it should be a JSON object")
     text, mended = _text(body)
     if len(text) > MAX_VALUES < text.count(",") + text.count("[") + text.count("{"):

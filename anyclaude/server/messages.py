@@ -141,6 +141,7 @@ async def _arrive(
         client,
         parsed.body,
         raw=body,
+        payload=parsed.payload,
         headers=tuple(
             (name, value)
             for name, value in request.headers.to_wsgi_list()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anyclaude.errors import ApiError, InvalidRequest, UnsupportedMediaType
 from anyclaude.server.blocks import MessageReader, system_blocks
@@ -30,10 +30,11 @@ _PRIVATE_FIELDS = ("safeguards",)
 
 @dataclass(frozen=True, slots=True)
 class ParseResult:
-    """A request, the JSON text fit for the log, and what was mended on the way."""
+    """A request, its JSON as text fit for the log and as values, and what was mended on the way."""
 
     request: MessagesRequest
     body: str
+    payload: JsonObject = field(repr=False)
     notes: tuple[str, ...] = ()
 
 
@@ -82,7 +83,7 @@ def _parse(body: bytes, content_type: str | None, *, counting: bool) -> ParseRes
     notes: tuple[str, ...] = ()
     if decoded.mended:
         notes = (f"lone surrogates in {decoded.mended} places became U+FFFD",)
-    return ParseResult(_request(root, counting), _loggable(decoded), notes)
+    return ParseResult(_request(root, counting), _loggable(decoded), decoded.payload, notes)
 
 
 def _check_content_type(content_type: str | None) -> None:

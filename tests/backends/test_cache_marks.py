@@ -167,7 +167,10 @@ def test_any_request_stays_one_that_the_api_takes(
     sent = body(
         system=system, messages=[{"role": role, "content": content} for role, content in turns]
     )
-    marked = add_marks(sent, CacheMarks(mark_system, user_turns))
+    asked, read = CacheMarks(mark_system, user_turns), json.loads(sent)
+    marked = add_marks(sent, asked)
+    assert add_marks(sent, asked, read) == marked
+    assert read == json.loads(sent)
     check_body(json.loads(marked), ("m",), counting=False)
     assert len(marks(marked)) <= 4
     assert _plain(json.loads(marked)) == _plain(json.loads(sent))
