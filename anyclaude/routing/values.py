@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
 from anyclaude.types import Role
@@ -31,6 +32,7 @@ BYTES_PER_TOKEN = 3.8
 _FAMILIES: tuple[Slot, ...] = ("opus", "sonnet", "haiku")
 
 
+@lru_cache(maxsize=64)
 def family_of(model: str) -> Slot:
     """The Claude family that a model's name speaks of."""
     name = model.lower()

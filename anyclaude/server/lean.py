@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from quart import Quart
+from quart import Quart, Request
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter, Rule
 
 
+class _Request(Request):
+    @property
+    def blueprints(self) -> list[str]:
+        return []
+
+
 class LeanQuart(Quart):
-    """Every function given to it is a coroutine function; call :meth:`settle` after the last."""
+    """Every function given to it is a coroutine function, and there are no blueprints.
+
+    Call :meth:`settle` after the last route.
+    """
+
+    request_class = _Request
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

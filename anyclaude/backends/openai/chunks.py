@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from anyclaude.types import JsonObject, JsonValue
 
@@ -36,8 +37,7 @@ class UpstreamUsage:
     created: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """``complete``: it is the whole message, not what is new in it. ``stop`` is the stop sequence
     that the server says was met. ``error`` is its error object, or text."""
 
@@ -49,6 +49,12 @@ class Chunk:
     stop: str | None = None
     usage: UpstreamUsage | None = None
     error: JsonValue = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether there is nothing in it but new text, as in nearly all."""
+        rest = self.reasoning or self.calls or self.complete or self.finish or self.stop
+        return not (rest or self.usage or self.error)
 
 
 def read_chunk(value: JsonValue) -> Chunk:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from anyclaude import fastjson
 from anyclaude.backend import Admission, BackendEvent, Finish, Parsed, Prefill
 from anyclaude.backends import faults
 from anyclaude.backends.http import Reply
@@ -23,7 +24,7 @@ from anyclaude.backends.openai.decode import (
     refused,
     shown,
 )
-from anyclaude.backends.sse import SseReader
+from anyclaude.backends.sse import SseEvent, SseReader
 from anyclaude.dialect import Segment, TextPiece, ThinkingPiece
 from anyclaude.errors import EngineFailed, UpstreamError
 from anyclaude.types import JsonValue, Usage
@@ -132,7 +133,7 @@ class OpenAiGeneration:
     async def _whole(self) -> AsyncGenerator[BackendEvent, None]:
         """An answer in one body: this server doesn't stream, or had an error to tell."""
         body = await self._reply.read(MAX_BODY_BYTES)
-        if event := self._parsed(self._take(body)):
+        if event := self._parsed(self._take(self._chunk(body))):
             yield event
 
     async def _stream(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[BackendEvent, None]:
@@ -143,17 +144,11 @@ class OpenAiGeneration:
         while (piece := await self._piece(chunks)) is not None:
             for match in _PROGRESS.finditer(piece):
                 yield Prefill(int(match[1]), int(match[2]))
-            segments: list[Segment] = []
-            for event in reader.feed(piece):
-                segments += self._event(event.event, event.data)
-            if parsed := self._parsed(segments):
+            if parsed := self._parsed(self._segments(reader.feed(piece))):
                 yield parsed
             if self._done or decoder.stopped:
                 return
-        segments = []
-        for event in reader.finish():
-            segments += self._event(event.event, event.data)
-        if parsed := self._parsed(segments):
+        if parsed := self._parsed(self._segments(reader.finish())):
             yield parsed
 
     async def _piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
@@ -173,26 +168,42 @@ class OpenAiGeneration:
         except UpstreamError:
             return b""
 
-    def _event(self, kind: str, data: str) -> list[Segment]:
+    def _segments(self, events: Iterable[SseEvent]) -> list[Segment]:
+        """What one piece of the body says; a run of text is taken in at once."""
+        segments: list[Segment] = []
+        text = ""
+        for event in events:
+            chunk = self._event(event.event, event.data)
+            if chunk is None:
+                continue
+            if chunk.is_text:
+                text += chunk.text
+                continue
+            segments += self._take(Chunk(text))
+            segments += self._take(chunk)
+            text = ""
+        return segments + self._take(Chunk(text))
+
+    def _event(self, kind: str, data: str) -> Chunk | None:
         if self._done or not data.strip():
-            return []
+            return None
         if data.strip() == "[DONE]":
             self._done = True
-            return []
+            return None
         if kind == "error":
             raise faults.in_stream(self._reply.backend, _json(data) or data)
-        return self._take(data)
+        return self._chunk(data)
 
-    def _take(self, data: str | bytes) -> list[Segment]:
+    def _chunk(self, data: str | bytes) -> Chunk:
         try:
-            chunk = read_chunk(json.loads(data))
+            chunk = read_chunk(fastjson.loads(data))
         except (ValueError, RecursionError):
             raise faults.garbage(self._reply.backend, _nonsense(data)) from None
         if chunk.error:
             raise faults.in_stream(self._reply.backend, {"error": chunk.error})
-        return self._chunk(chunk)
+        return chunk
 
-    def _chunk(self, chunk: Chunk) -> list[Segment]:
+    def _take(self, chunk: Chunk) -> list[Segment]:
         self._usage = chunk.usage or self._usage
         if chunk.text or chunk.reasoning or chunk.calls:
             self._last = self._clock()

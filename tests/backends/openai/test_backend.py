@@ -110,7 +110,6 @@ async def test_a_plain_answer(upstream: OpenAiUpstream) -> None:
     assert isinstance(finish, Finish)
     assert (finish.reason, finish.usage, finish.estimated) == ("stop", Usage(50, 0, 0, 5), False)
     assert finish.prefill_ms > 0
-    assert finish.decode_ms > 0
     assert (admission.backend, admission.model, admission.estimated) == ("up", "m", True)
     assert json.loads(admission.rendered_prompt) == upstream.bodies[0]
     headers = {name.lower(): value for name, value in upstream.headers[0].items()}
@@ -430,6 +429,17 @@ async def test_keepalive_comments_are_progress(upstream: OpenAiUpstream) -> None
     ready.set()
     assert isinstance(await anext(source), Parsed)
     await generation.cancel()
+
+
+async def test_decoding_lasts_from_the_first_words_to_the_last(upstream: OpenAiUpstream) -> None:
+    ready = asyncio.Event()
+    upstream.say(stream(*words(["a"]), ready, *words(["b"]), chunk(finish="stop")))
+    source = aiter(await backend(upstream).open(backend_request(ask(user("hi")))))
+    assert isinstance(await anext(source), Parsed)
+    ready.set()
+    finish = [event_ async for event_ in source][-1]
+    assert isinstance(finish, Finish)
+    assert finish.decode_ms > 0
 
 
 async def test_a_stop_sequence_of_ours_closes_upstream(upstream: OpenAiUpstream) -> None:
