@@ -21,7 +21,6 @@ from anyclaude.events import (
 
 if TYPE_CHECKING:
     from anyclaude.logs.log import RequestLog
-    from anyclaude.metrics.meter import Meter
     from anyclaude.steering import Steering
     from anyclaude.steering.backends import Backends
 
@@ -59,12 +58,6 @@ async def name_model(bus: Bus, write: Callable[[str], None]) -> None:
         if isinstance(event, EngineState) and event.phase == "ready":
             write(event.model)
             gc.freeze()  # What is here now stays; walking it all would halt the loop 60 ms.
-
-
-async def meter_events(bus: Bus, meter: Meter) -> None:
-    """Counts what happens."""
-    async for event in bus.subscribe():
-        meter.observe(event)
 
 
 async def publish_vitals(bus: Bus, steering: Steering) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal, TypeAlias
 
 from anyclaude.records import (
@@ -340,10 +341,11 @@ class Subscription:
 
 
 class Bus:
-    """Fan-out of events to subscribers, in order, without waiting for any of them."""
+    """Fan-out of events to listeners and subscribers, in order, without waiting for any."""
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
+        self._listeners: list[Callable[[Event], None]] = []
         self._engine_state = EngineState("unloaded")
 
     @property
@@ -354,8 +356,18 @@ class Bus:
     def publish(self, event: Event) -> None:
         if isinstance(event, EngineState):
             self._engine_state = event
+        for listener in self._listeners:
+            listener(event)
         for subscription in tuple(self._subscriptions):
             subscription.put(event)
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Has ``listener``, which neither waits nor raises, called with every event from now on.
+
+        Gives what ends that.
+        """
+        self._listeners.append(listener)
+        return partial(self._listeners.remove, listener)
 
     def subscribe(
         self, limit: int = 10_000, *, kinds: tuple[type[Event], ...] = ()

@@ -24,7 +24,6 @@ from anyclaude.background import (
     discover,
     finish,
     log_events,
-    meter_events,
     name_model,
     publish_vitals,
     warm,
@@ -301,7 +300,7 @@ class Runtime:
             ),
             self._wall,
         )
-        self._background(meter_events(self.bus, meter))
+        self._parts.callback(self.bus.listen(meter.observe))
         self._background(publish_vitals(self.bus, steering))
         return steering
 

@@ -62,6 +62,19 @@ async def test_iteration_ends_with_the_subscription() -> None:
     assert bus.engine_state.phase == "failed"
 
 
+def test_listeners_hear_at_once_and_in_order() -> None:
+    bus, heard = Bus(), list[Event]()
+    bus.publish(EngineState("loading", "m"))
+    stop = bus.listen(heard.append)
+    events = [EngineState("ready", "m"), FirstToken("r", 3.0)]
+    for event in events:
+        bus.publish(event)
+        assert heard[-1] is event
+    stop()
+    bus.publish(EngineState("failed", "m"))
+    assert heard == events
+
+
 def test_events_survive_json() -> None:
     issues = (ToolIssue("command", "required", "nothing", "string"),)
     repairs = (Repair("alias", "cmd", "cmd", "command"),)
