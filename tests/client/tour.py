@@ -199,6 +199,7 @@ def main(arguments: Sequence[str]) -> None:
     models = ensure_embedded(Path(cache), lambda fraction, what: None).parent
     with tempfile.TemporaryDirectory(prefix="tour-", ignore_cleanup_errors=True) as folder:
         taken = asyncio.run(photographed(Path(folder), models, claude))
+    target.mkdir(parents=True, exist_ok=True)
     for name, svg in taken.items():
         (target / f"tour-{name}.svg").write_text(svg, "utf-8")
 
