@@ -228,7 +228,8 @@ async def test_a_megabyte_in_a_cell_is_cut_and_says_so(console: Opener, source: 
     async with console(source=source) as stage:
         await stage.press("s")
         await ask(stage, "SELECT repeat('long ', 200_000) AS text")
-        await stage.press("tab", "enter", "G")
+        await stage.press("tab", "enter")
+        await stage.press("G")  # Once it is laid out: before that there is no end to go to.
         assert "996,000" in stage.text()
 
 
