@@ -212,8 +212,8 @@ class RelayRequest:
 
     ``path`` is ``/v1/messages`` or ``/v1/messages/count_tokens``, ``query`` the raw query string.
     ``headers`` are the client's own, secrets included; ``body`` is as received, and its ``model``
-    becomes this one's, unless that is empty. ``payload`` is ``body`` as values,
-    where somebody has read it, and never changed.
+    becomes this one's, unless that is empty. ``payload`` is ``body`` as values where somebody has
+    read it; it is never changed.
     """
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -169,8 +169,10 @@ class OpenAiGeneration:
             return b""
 
     def _segments(self, events: Iterable[SseEvent]) -> list[Segment]:
-        """What one piece of the body says; a run of text is taken in at once."""
-        segments: list[Segment] = []
+        return [segment for chunk in self._chunks(events) for segment in self._take(chunk)]
+
+    def _chunks(self, events: Iterable[SseEvent]) -> Iterator[Chunk]:
+        """What one piece of the body says, a run of text as one."""
         text = ""
         for event in events:
             chunk = self._event(event.event, event.data)
@@ -179,10 +181,12 @@ class OpenAiGeneration:
             if chunk.is_text:
                 text += chunk.text
                 continue
-            segments += self._take(Chunk(text))
-            segments += self._take(chunk)
-            text = ""
-        return segments + self._take(Chunk(text))
+            if text:
+                yield Chunk(text)
+                text = ""
+            yield chunk
+        if text:
+            yield Chunk(text)
 
     def _event(self, kind: str, data: str) -> Chunk | None:
         if self._done or not data.strip():
